@@ -1,0 +1,1 @@
+"""What runs the whole stack on one machine: tools, processes, the demo."""

@@ -1,0 +1,1 @@
+"""The core that both layers share: declarations, kernel, cuts, tables and the merged answer."""

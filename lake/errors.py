@@ -1,0 +1,84 @@
+"""Every error Tidemark raises on purpose, in one tree; a message names the value, what was expected and the fix.
+
+TidemarkError
+├── BadSettings        an environment variable or settings file is wrong
+├── BadDomain          a domain file is wrong (file, field, fix)
+├── LogStopped         the log is not the one that was being read
+│   ├── LogRecreated   the topic was made anew: its id changed
+│   ├── LogTruncated   the log ends before a stored position
+│   ├── RetentionPassed  the log begins after a stored position
+│   └── NotLogAppendTime a record's timestamp is not the broker's
+├── NotSealed          raw does not yet hold the whole of a cut
+├── RawDamaged         raw has holes, doubles or unreadable files
+├── TileRefused        a tile would break the tiling, or another builder won
+├── MissingCoverage    mart and speed view do not meet
+└── StoreFenced        another writer moved the speed store on
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class TidemarkError(Exception):
+    """The root: whatever is raised from it carries a sentence a person can act on."""
+
+
+class BadSettings(TidemarkError):
+    """An environment variable or a line of settings.env cannot be used."""
+
+
+class BadDomain(TidemarkError):
+    """A domain file cannot be used."""
+
+
+class LogStopped(TidemarkError):
+    """The log is not the one that was being read; going on would mix two logs or skip events."""
+
+
+class LogRecreated(LogStopped):
+    """The topic was deleted and made anew."""
+
+
+class LogTruncated(LogStopped):
+    """The log ends before a position that was already read."""
+
+
+class RetentionPassed(LogStopped):
+    """Kafka has deleted records that were not read yet."""
+
+
+class NotLogAppendTime(LogStopped):
+    """The topic's timestamps come from producers, so no cut could be trusted."""
+
+
+class NotSealed(TidemarkError):
+    """Raw does not hold a record at or after the cut's time in every partition."""
+
+
+class RawDamaged(TidemarkError):
+    """Raw does not hold each offset exactly once."""
+
+
+class TileRefused(TidemarkError):
+    """A tile would overlap others, leave a hole, or another build committed first."""
+
+
+class MissingCoverage(TidemarkError):
+    """The speed view does not reach back to the frontier of a mart."""
+
+
+class StoreFenced(TidemarkError):
+    """A write to the speed store was refused because another reader has moved on."""
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Turn a TidemarkError into its message on stderr and exit code 2. For `main` functions only."""
+    try:
+        yield
+    except TidemarkError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

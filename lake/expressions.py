@@ -1,0 +1,75 @@
+"""What an expression in a view may say: DuckDB scalars over declared fields that give the same answer for ever.
+
+Invariant: nothing that passes `check` depends on the clock, on chance, on a session, on other rows or on the world.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Iterator
+
+import duckdb
+
+# Deterministic by definition and promised to stay so. `hash` is not: DuckDB may change it between versions.
+ALLOWED_FUNCTIONS = frozenset(
+    """
+    + - * / // % || ~~ !~~ ~~* !~~* abs ceil ceiling floor round sign greatest least mod trunc to_days to_hours
+    to_minutes to_seconds to_months to_years to_weeks to_milliseconds to_microseconds
+    date_trunc date_part datepart extract date_diff datediff time_bucket epoch epoch_ms make_date year month day
+    hour minute second dayofweek isodow dayofyear week quarter strftime coalesce nullif ifnull if
+    lower upper trim ltrim rtrim length strlen substring substr left right concat concat_ws replace reverse
+    split_part starts_with ends_with suffix prefix contains instr position regexp_matches regexp_full_match
+    regexp_extract regexp_replace lpad rpad like_escape not_like_escape md5 sha256
+    """.split()
+)
+_ALLOWED_CLASSES = frozenset(
+    "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE".split()
+)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """The end of an error sentence: what was probably meant, or all that is known."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def check(expression: str, columns: Collection[str]) -> None:
+    """Raise ValueError, in one sentence, unless `expression` is one allowed scalar over `columns`."""
+    with duckdb.connect() as connection:
+        row = connection.execute(
+            "SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]
+        ).fetchone()
+    assert row is not None
+    tree = json.loads(row[0])
+    if tree["error"]:
+        raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}")
+    for node in _nodes(tree["statements"][0]["node"]["select_list"]):
+        kind = node["class"]
+        if kind not in _ALLOWED_CLASSES:
+            raise ValueError(
+                f"'{expression}' uses {kind.lower()}, but a view's expression is one scalar over one event's fields"
+            )
+        if kind == "COLUMN_REF":
+            name = ".".join(node["column_names"])
+            if name not in columns:
+                raise ValueError(
+                    f"'{expression}' names '{name}', which is no field; {nearest(name, columns)}"
+                )
+        if kind == "FUNCTION" and node["function_name"] not in ALLOWED_FUNCTIONS:
+            name = node["function_name"]
+            raise ValueError(
+                f"'{expression}' calls '{name}', which is not in the list of deterministic functions; "
+                f"{nearest(name, ALLOWED_FUNCTIONS)}"
+            )
+
+
+def _nodes(tree: object) -> Iterator[dict]:
+    if isinstance(tree, dict):
+        if "class" in tree:
+            yield tree
+        for child in tree.values():
+            yield from _nodes(child)
+    elif isinstance(tree, list):
+        for child in tree:
+            yield from _nodes(child)

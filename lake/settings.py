@@ -1,0 +1,83 @@
+"""Where everything is and how long a segment lasts: read once, in `main`, then passed on, frozen.
+
+The environment (`TIDEMARK_*`) wins over `$TIDEMARK_HOME/settings.env`. Secrets never show in a repr.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lake.errors import BadSettings
+
+
+def _divides_an_hour(seconds: int) -> int:
+    if seconds <= 0 or 3600 % seconds:
+        raise ValueError("a segment must divide an hour: 10, 15, 30, 60, 300 ... seconds")
+    return seconds
+
+
+class Settings(BaseSettings):
+    """One frozen value object; every field is the environment variable TIDEMARK_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", frozen=True, extra="ignore")
+
+    home: Path = Path(".tidemark")
+    domains_dir: Path = Path(__file__).parent / "domains"
+    segment_seconds: Annotated[int, AfterValidator(_divides_an_hour)] = 60
+
+    kafka_bootstrap: str = "127.0.0.1:19092"
+    replication_factor: int = Field(1, ge=1)
+
+    s3_endpoint: str = "http://127.0.0.1:19000"
+    s3_access_key: str = "tidemark"
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_region: str = "us-east-1"
+    s3_path_style: bool = True
+    bucket: str = "tidemark"
+
+    store_url: SecretStr = SecretStr("redis://127.0.0.1:16379/0")
+
+    land_interval_seconds: float = Field(1.0, gt=0)
+    seal_timeout_seconds: float = Field(120.0, gt=0)
+    verify_timeout_seconds: float = Field(60.0, gt=0)
+
+    prism_binary: Path | None = None
+    spark_jars_dir: Path | None = None
+    spark_master: str = "local[2]"
+    spark_driver_memory: str = "1g"
+
+    def table_uri(self, *parts: str) -> str:
+        """The address of a Delta table, s3://bucket/a/b."""
+        return "/".join([f"s3://{self.bucket}", *parts])
+
+    def storage_options(self) -> dict[str, str]:
+        """What delta-rs needs to reach the lake; commits go by conditional put (`If-None-Match`)."""
+        return {
+            "aws_endpoint": self.s3_endpoint,
+            "aws_access_key_id": self.s3_access_key,
+            "aws_secret_access_key": self.s3_secret_key.get_secret_value(),
+            "aws_region": self.s3_region,
+            "aws_virtual_hosted_style_request": str(not self.s3_path_style).lower(),
+            "aws_allow_http": str(self.s3_endpoint.startswith("http://")).lower(),
+            "aws_conditional_put": "etag",
+        }
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises BadSettings with the variable, the value and what is allowed."""
+    home = Path(os.environ.get("TIDEMARK_HOME", ".tidemark")).absolute()
+    try:
+        return Settings(home=home, _env_file=home / "settings.env")  # type: ignore[call-arg]
+    except ValidationError as error:
+        problems = [
+            f"TIDEMARK_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise BadSettings(
+            "; ".join(problems) + f" (set in the environment or in {home}/settings.env)"
+        ) from None

@@ -1,0 +1,57 @@
+"""Whether a server answers, asked the way its clients will ask; None means it does."""
+
+from __future__ import annotations
+
+import logging
+
+import httpx
+import redis
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+_silent = logging.Logger("librdkafka", level=logging.CRITICAL)
+_REPLY_SECONDS = 2.0
+
+
+def kafka(bootstrap: str) -> str | None:
+    """A metadata request that names at least one broker."""
+    client = AdminClient({"bootstrap.servers": bootstrap}, logger=_silent)
+    try:
+        brokers = client.list_topics(timeout=_REPLY_SECONDS).brokers
+    except KafkaException as error:
+        return f"{bootstrap}: {error.args[0].str()}"
+    return None if brokers else f"{bootstrap} knows no broker"
+
+
+def http(url: str) -> str | None:
+    """A GET that is answered with 200."""
+    try:
+        reply = httpx.get(url, timeout=_REPLY_SECONDS)
+    except httpx.HTTPError as error:
+        return f"{url}: {type(error).__name__}"
+    return None if reply.status_code == 200 else f"{url}: HTTP {reply.status_code}"
+
+
+def store(url: str) -> str | None:
+    """A PING."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=_REPLY_SECONDS) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return f"PING: {error}"
+    return None
+
+
+def airflow(address: str) -> str | None:
+    """Database, scheduler and DAG processor; a triggerer is needed by no DAG of ours."""
+    url = f"{address}/api/v2/monitor/health"
+    try:
+        reply = httpx.get(url, timeout=_REPLY_SECONDS)
+        body = reply.json()
+    except (httpx.HTTPError, ValueError) as error:
+        return f"{url}: {type(error).__name__}"
+    for component in ("metadatabase", "scheduler", "dag_processor"):
+        status = (body.get(component) or {}).get("status")
+        if status != "healthy":
+            return f"{component} is {status}"
+    return None

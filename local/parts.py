@@ -1,0 +1,192 @@
+"""What the stack is made of: each part's command, its files, its ports and how its health is asked.
+
+No command line holds a secret: those are in files of mode 600 or in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from local import health
+from local.errors import PartFailed
+from local.ports import HOST, Ports
+from local.tools import ROOT, Tools, require
+
+DOMAIN = "shop"
+AIRFLOW_USER = "admin"
+MAX_VALUE_BYTES = 2 * 2**20
+MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 64 * 2**10  # a value of 2 MiB, and room for key and headers
+
+# In this order they start; stages of a shut-down go the other way.
+SERVERS = ("kafka", "minio", "store")
+WORKERS = ("lander", "speed", "airflow", "dashboard", "producer")
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    command: list[str]
+    ports: Mapping[str, int] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
+    """Writes what the part reads at its start; called before every start."""
+    unhealthy: Callable[[], str | None] | None = None
+    """Why the part does not serve yet; None asked of a part without one means: running is enough."""
+    address: str | None = None
+    start_seconds: int = 60
+
+
+def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools) -> dict[str, Part]:
+    """Every part by name, in the order of their start."""
+    kafka = home / "kafka"
+    bootstrap = f"{HOST}:{ports.kafka}"
+    minio_url, airflow_url = f"http://{HOST}:{ports.minio}", f"http://{HOST}:{ports.airflow}"
+    dashboard_url = f"http://{HOST}:{ports.dashboard}"
+    parts = [
+        Part(
+            "kafka",
+            [*_kafka_java(tools), "kafka.Kafka", str(kafka / "server.properties")],
+            {"kafka": ports.kafka, "kafka_controller": ports.kafka_controller},
+            lambda: _prepare_kafka(kafka, ports, tools),
+            lambda: health.kafka(bootstrap),
+            bootstrap,
+        ),
+        Part(
+            "minio",
+            [str(tools.minio), "server", str(home / "minio"), "--quiet"]
+            + ["--address", f"{HOST}:{ports.minio}"]
+            + ["--console-address", f"{HOST}:{ports.minio_console}"],
+            {"minio": ports.minio, "minio_console": ports.minio_console},
+            lambda: (home / "minio").mkdir(exist_ok=True),
+            lambda: health.http(f"{minio_url}/minio/health/live"),
+            f"http://{HOST}:{ports.minio_console}",
+        ),
+        Part(
+            "store",
+            [str(tools.store_server), str(home / "store.conf")],
+            {"store": ports.store},
+            lambda: _prepare_store(home, ports, secrets["TIDEMARK_STORE_URL"]),
+            lambda: health.store(secrets["TIDEMARK_STORE_URL"]),
+            f"{HOST}:{ports.store}",
+        ),
+        _python("lander", "streaming.land", "--domain", DOMAIN),
+        _python("speed", "streaming.speed", "--domain", DOMAIN, ports={"prism": ports.prism}),
+        Part(
+            "airflow",
+            ["airflow", "standalone"],
+            {"airflow": ports.airflow},
+            lambda: _prepare_airflow(home / "airflow", secrets["TIDEMARK_AIRFLOW_PASSWORD"]),
+            lambda: health.airflow(airflow_url),
+            airflow_url,
+            start_seconds=180,
+        ),
+        Part(
+            "dashboard",
+            [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard/app.py")]
+            + ["--server.port", str(ports.dashboard), "--server.address", HOST]
+            + ["--server.headless", "true", "--browser.gatherUsageStats", "false"],
+            {"dashboard": ports.dashboard},
+            unhealthy=lambda: health.http(f"{dashboard_url}/_stcore/health"),
+            address=dashboard_url,
+        ),
+        _python(
+            "producer",
+            "streaming.produce",
+            *("--domain", DOMAIN, "--rate", os.environ.get("TIDEMARK_DEMO_RATE", "2000")),
+        ),
+    ]
+    return {part.name: part for part in parts}
+
+
+def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What every part inherits, on top of settings.env: the servers' own variables."""
+    airflow = f"http://{HOST}:{ports.airflow}"
+    return {
+        "TIDEMARK_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "MINIO_ROOT_USER": secrets["TIDEMARK_S3_ACCESS_KEY"],
+        "MINIO_ROOT_PASSWORD": secrets["TIDEMARK_S3_SECRET_KEY"],
+        "MINIO_UPDATE": "off",
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{AIRFLOW_USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "airflow/passwords.json"),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(ports.airflow),
+        "AIRFLOW__API__BASE_URL": airflow,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": secrets["TIDEMARK_AIRFLOW_SECRET"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets["TIDEMARK_AIRFLOW_SECRET"],
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+    }
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, from its first byte on."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    beside.replace(path)
+
+
+def _python(name: str, module: str, *options: str, ports: Mapping[str, int] | None = None) -> Part:
+    return Part(name, [sys.executable, "-m", module, *options], ports or {})
+
+
+def _kafka_java(tools: Tools) -> list[str]:
+    return ["java", "-Xms256m", "-Xmx512m", "-Djava.awt.headless=true"] + [
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss",
+        "-cp",
+        f"{tools.kafka_jars}/*",
+    ]
+
+
+def _prepare_kafka(kafka: Path, ports: Ports, tools: Tools) -> None:
+    kafka.mkdir(exist_ok=True)
+    template = (ROOT / "local/kafka/server.properties").read_text()
+    values = {"kafka": ports.kafka, "controller": ports.kafka_controller}
+    values |= {"data": kafka / "data", "max_message_bytes": MAX_MESSAGE_BYTES}
+    for name, value in values.items():
+        template = template.replace(f"${{{name}}}", str(value))
+    properties = kafka / "server.properties"
+    properties.write_text(template)
+    if (kafka / "data/meta.properties").exists():
+        return
+    require("java")
+    formatting = subprocess.run(
+        [*_kafka_java(tools), "kafka.tools.StorageTool", "format", "-c", str(properties)]
+        + ["-t", str(uuid.uuid4())],
+        capture_output=True,
+        text=True,
+    )
+    if formatting.returncode:
+        raise PartFailed(f"Kafka's storage could not be formatted: {formatting.stderr.strip()}")
+
+
+def _prepare_store(home: Path, ports: Ports, url: str) -> None:
+    write_private(
+        home / "store.conf",
+        f"bind {HOST}\nport {ports.store}\nrequirepass {urlsplit(url).password}\n"
+        # A cache of the log: nothing on disk; and full means refused, never silently evicted.
+        f'save ""\nappendonly no\nmaxmemory 1gb\nmaxmemory-policy noeviction\ndir "{home}"\n',
+    )
+
+
+def _prepare_airflow(airflow: Path, password: str) -> None:
+    airflow.mkdir(exist_ok=True)
+    write_private(airflow / "passwords.json", json.dumps({AIRFLOW_USER: password}))

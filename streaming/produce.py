@@ -1,0 +1,193 @@
+"""Sends invented events of a domain to its topic: a backlog as fast as possible, or a steady rate.
+
+Invariant: the ledger, if asked for, has one line for each record the broker acknowledged, and no other. Records go
+to the partition of their key (murmur2, as every producer of the platform) and are never reordered or doubled by us.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import structlog
+import typer
+from confluent_kafka import Producer
+
+from lake.domain import load_domain
+from lake.errors import BadDomain, TidemarkError, exit_on_error
+from lake.settings import load_settings
+from streaming.logs import configure_logs
+from streaming.shop_events import BAD, Record, Shares, shop_events
+from streaming.topic import MAX_BATCH_BYTES, MAX_VALUE_BYTES, connect, ensure_topic
+
+log = structlog.get_logger()
+
+GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[Record]]] = {"shop": shop_events}
+_QUEUED_RECORDS = 100_000
+_TICK_SECONDS = 0.02
+_REPORT_SECONDS = 5.0
+
+
+class NotDelivered(TidemarkError):
+    """The broker refused records, or did not answer in time."""
+
+
+class ValueTooLarge(TidemarkError):
+    """A record's value is over the limit; nothing of it was sent."""
+
+
+class EventProducer:
+    """An idempotent producer of one topic that can write down what was acknowledged. Close it to flush."""
+
+    def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None) -> None:
+        self.acknowledged = 0
+        self._topic, self._ledger = topic, ledger
+        self._failure: str | None = None
+        self._reports: dict[str, Callable[[Any, Any], None]] = {}
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "message.max.bytes": MAX_BATCH_BYTES,
+                "queue.buffering.max.messages": _QUEUED_RECORDS,
+                "queue.buffering.max.kbytes": 64 << 10,
+            }
+        )
+
+    def send(self, key: bytes, value: bytes | None, kind: str) -> None:
+        """Queue one record; waits while the queue is full. Raises ValueTooLarge, or NotDelivered for an earlier one."""
+        if value is not None and len(value) > MAX_VALUE_BYTES:
+            raise ValueTooLarge(
+                f"the value for key {key!r} has {len(value)} bytes, at most {MAX_VALUE_BYTES} are allowed: "
+                "split the event, or store its body elsewhere and send its address"
+            )
+        report = self._reports.get(kind) or self._reports.setdefault(kind, self._report(kind))
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=report)
+                return
+            except BufferError:
+                self.poll(0.1)
+
+    def poll(self, seconds: float = 0) -> None:
+        """Take in acknowledgements. Raises NotDelivered if the broker refused a record."""
+        self._producer.poll(seconds)
+        if self._failure:
+            raise NotDelivered(f"topic '{self._topic}': {self._failure}; expected every record to be acknowledged")
+
+    def close(self) -> None:
+        """Wait until all is acknowledged. Raises NotDelivered if that fails within a minute."""
+        left = self._producer.flush(60)
+        self.poll()
+        if left:
+            raise NotDelivered(f"topic '{self._topic}': {left} records were not acknowledged; is the broker up?")
+
+    def _report(self, kind: str) -> Callable[[Any, Any], None]:
+        def report(error: Any, message: Any) -> None:
+            if error is not None:
+                self._failure = error.str()
+                return
+            self.acknowledged += 1
+            if self._ledger is not None:
+                self._ledger.write(_ledger_line(kind, message))
+
+        return report
+
+
+def _ledger_line(kind: str, message: Any) -> str:
+    value = message.value()
+    place = f'"partition":{message.partition()},"offset":{message.offset()},"append_ms":{message.timestamp()[1]}'
+    if kind in BAD:
+        encoded = json.dumps(None if value is None else base64.b64encode(value).decode())
+        return f'{{{place},"kind":"bad","what":"{kind}","value":{encoded}}}\n'
+    return f'{{{place},"kind":"good","what":"{kind}","event":{value.decode()}}}\n'
+
+
+class _Stopped:
+    """True once SIGTERM or SIGINT came."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self._stopped = True
+
+    def __bool__(self) -> bool:
+        return self._stopped
+
+
+def produce(
+    producer: EventProducer, records: Iterator[Record], count: int | None, rate: float | None, stopped: object
+) -> None:
+    """Send `count` records (None: without end) at `rate` a second (None: as fast as possible), until `stopped` is true."""
+    begun = reported = time.monotonic()
+    sent = 0
+    while not stopped and (count is None or sent < count):
+        due = 1000 if rate is None else int((time.monotonic() - begun) * rate) - sent
+        due = due if count is None else min(due, count - sent)
+        for _ in range(due):
+            producer.send(*next(records))
+        sent += max(due, 0)
+        producer.poll(0 if rate is None else _TICK_SECONDS)
+        if (now := time.monotonic()) - reported > _REPORT_SECONDS:
+            _say_progress(sent, count, now - begun)
+            reported = now
+    producer.close()
+    _say_progress(sent, count, time.monotonic() - begun, "\n")
+
+
+def _say_progress(sent: int, count: int | None, seconds: float, end: str = "") -> None:
+    rate = int(sent / max(seconds, 1e-9))
+    if sys.stderr.isatty():
+        goal = f" of {count:,}" if count else ""
+        print(f"\r{sent:,}{goal} events sent, {rate:,} a second", end=end, file=sys.stderr, flush=True)
+    else:
+        log.info("events sent", sent=sent, count=count, events_per_second=rate)
+
+
+def main(
+    domain: str = "shop",
+    count: Annotated[int | None, typer.Option(min=1, help="How many events; without it, until stopped.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second; without it, as fast as possible.")] = None,
+    seed: int = 1,
+    history_minutes: Annotated[int, typer.Option(min=0, help="Spread event times over so long before now.")] = 0,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of events minutes to hours late.")] = 0.03,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of events sent twice.")] = 0.01,
+    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share of malformed records.")] = 0.005,
+    ledger: Annotated[Path | None, typer.Option(help="Write one JSON line an acknowledged record.")] = None,
+) -> None:
+    """Produce invented events of a domain."""
+    configure_logs()
+    if count is None and rate is None:
+        raise typer.BadParameter("give --count for a backlog, --rate for a steady stream, or both")
+    with exit_on_error():
+        settings = load_settings()
+        declared = load_domain(domain, settings.domains_dir)
+        if domain not in GENERATORS:
+            raise BadDomain(f"domain '{domain}' has no generator of events; there is one for {', '.join(GENERATORS)}")
+        topic = ensure_topic(connect(settings), declared, settings.replication_factor)
+        shares = Shares(late, duplicates, malformed)
+        records = GENERATORS[domain](seed, shares, lambda: time.time_ns() // 1_000_000, history_minutes * 60_000)
+        stopped = _Stopped()
+        file = ledger.open("a", buffering=1 << 20) if ledger else None
+        try:
+            produce(EventProducer(settings.kafka_bootstrap, topic.name, file), records, count, rate, stopped)
+        finally:
+            if file:
+                file.close()
+
+
+if __name__ == "__main__":
+    typer.run(main)

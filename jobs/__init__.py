@@ -1,0 +1,1 @@
+"""The batch layer: Spark carries the kernel over raw and commits its states as tiles of the marts."""

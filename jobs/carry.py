@@ -1,0 +1,163 @@
+"""Spark carries the kernel over raw: partial states beside the data, a shuffle on the keys, merged states.
+
+Invariant: raw is parsed once for all views, and no task holds more than a bounded number of bytes of states of what it
+has read so far. What comes out equals the kernel over all records in one call, whatever the tasks were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import duckdb
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql.functions import col
+
+from jobs.columns import spark_schema
+from jobs.runs import join_runs, runs_of
+from jobs.session import SHUFFLE_PARTITIONS
+from lake.domain import Domain
+from lake.kernel import Kernel, decode, encode
+from lake.raw_schema import RAW_SCHEMA
+
+RUNS = "_runs"  # the offsets read, carried like a view
+BUCKETS = 16  # a view's keys, so that no merge needs all of them at once
+HELD_BYTES = 64 << 20
+PIECE_BYTES = 4 << 20
+
+# One shape for the states of every view, so that one pass and one shuffle carry them all.
+PARCEL = pa.schema(
+    [("view", pa.string()), ("bucket", pa.int32()), ("rows", pa.int64()), ("states", pa.binary())]
+)
+By = tuple[str, ...]
+
+
+def carry(records: DataFrame, domain: Domain, by: By = ()) -> DataFrame:
+    """Parcels of the states of every view, merged: each key is in one row of one parcel.
+
+    `records` has raw's columns and the long columns named in `by`, which become leading keys.
+    """
+    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(
+        partial(_run, domain=domain, by=by), spark_schema(PARCEL)
+    )
+    together = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket")
+    return together.sortWithinPartitions("view", "bucket").mapInArrow(
+        partial(_merge, domain=domain, by=by), spark_schema(PARCEL)
+    )
+
+
+def unpack(parcels: DataFrame, name: str, schema: pa.Schema) -> DataFrame:
+    """One view's parcels as rows of its own columns."""
+    return parcels.where(col("view") == name).mapInArrow(
+        partial(_unpack, schema=schema), spark_schema(schema)
+    )
+
+
+def collect(parcels: DataFrame, name: str) -> list[pa.Table]:
+    """One view's parcels, here in the driver. For small ones."""
+    return [decode(bytes(row.states)) for row in parcels.where(col("view") == name).collect()]
+
+
+class _Held:
+    """The states of one task so far, by view; merged, and let go as parcels, when they grow."""
+
+    def __init__(self, domain: Domain, by: By) -> None:
+        self.kernel = Kernel(domain)
+        self._by = by
+        self._tables: dict[str, list[pa.Table]] = {}
+        self._bytes = 0
+        self._much = HELD_BYTES
+
+    def add(self, name: str, states: pa.Table) -> None:
+        if states.num_rows:
+            self._tables.setdefault(name, []).append(states)
+            self._bytes += states.nbytes
+
+    def settle(self) -> bool:
+        """Merge if much is held. True if much remains: then it is time to let go."""
+        if self._bytes > self._much:
+            self._tables = {name: [self._merged(name)] for name in self._tables}
+            self._bytes = sum(table.nbytes for [table] in self._tables.values())
+            # States that do not shrink are not merged again at every batch.
+            self._much = max(HELD_BYTES, 2 * self._bytes)
+        return self._bytes > HELD_BYTES // 2
+
+    def release(self) -> Iterator[tuple[str, pa.Table]]:
+        for name in list(self._tables):
+            merged = self._merged(name)
+            del self._tables[name]
+            yield name, merged
+        self._bytes, self._much = 0, HELD_BYTES
+
+    def _merged(self, name: str) -> pa.Table:
+        tables = self._tables[name]
+        return join_runs(tables) if name == RUNS else self.kernel.merge(name, tables, self._by)
+
+
+def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By) -> Iterator[pa.RecordBatch]:
+    held, buckets = _Held(domain, by), _Buckets()
+
+    def parcels() -> Iterator[pa.RecordBatch]:
+        for name, states in held.release():
+            keys = [] if name == RUNS else [*by, *held.kernel.keys(name)]
+            for bucket, part in buckets.split(states, keys):
+                yield from _parcels(name, bucket, part)
+
+    for batch in batches:
+        records = pa.Table.from_batches([batch])
+        held.add(RUNS, runs_of(records))
+        for name, states in held.kernel.run(records, by).items():
+            held.add(name, states)
+        if held.settle():
+            yield from parcels()
+    yield from parcels()
+
+
+def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By) -> Iterator[pa.RecordBatch]:
+    held, current = _Held(domain, by), None
+    for batch in batches:
+        for parcel in batch.to_pylist():
+            place = parcel["view"], parcel["bucket"]
+            if current and place != current:
+                for name, states in held.release():
+                    yield from _parcels(name, current[1], states)
+            current = place
+            held.add(parcel["view"], decode(parcel["states"]))
+            held.settle()
+    for name, states in held.release():
+        yield from _parcels(name, current[1], states)
+
+
+def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for states in batch["states"]:
+            yield from decode(states.as_py()).cast(schema).to_batches()
+
+
+def _parcels(name: str, bucket: int, states: pa.Table) -> Iterator[pa.RecordBatch]:
+    rows = max(1, states.num_rows * PIECE_BYTES // max(states.nbytes, 1))
+    for start in range(0, states.num_rows, rows):
+        piece = states.slice(start, rows)
+        yield pa.RecordBatch.from_pydict(
+            {"view": [name], "bucket": [bucket], "rows": [piece.num_rows], "states": [encode(piece)]},
+            schema=PARCEL,
+        )
+
+
+class _Buckets:
+    """Splits states by a hash of their keys that is the same in every process."""
+
+    def __init__(self) -> None:
+        self._db = duckdb.connect(config={"threads": 1})
+
+    def split(self, states: pa.Table, keys: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        if not keys:
+            yield 0, states
+            return
+        self._db.register("states", states)
+        columns = ", ".join(f'"{key}"' for key in keys)
+        hashed = f"md5_number_lower(row({columns})::VARCHAR) % {BUCKETS}"
+        bucket = self._db.sql(f"SELECT ({hashed})::INTEGER AS bucket FROM states").to_arrow_table()["bucket"]
+        for value in sorted(bucket.unique().to_pylist()):
+            yield value, states.filter(pa.compute.equal(bucket, value))

@@ -1,0 +1,75 @@
+"""The one place where a Spark session is made: the lake over S3A, Delta commits by conditional put, everything in UTC.
+
+Invariant: no secret is in a command line, a Spark property or a log. The S3 keys reach the JVM in its environment only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from lake.errors import BadSettings
+from lake.settings import Settings
+
+SHUFFLE_PARTITIONS = 4
+LOGGING = Path(__file__).parent / "log4j2.properties"
+# A job lives for a minute or two: the first compiler tier starts sooner than the second repays.
+JVM_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+
+# An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and at most so many bytes. Spark's Parquet reader bounds
+# its vectors in rows only; 64 of them are 128 MiB at worst and cost nothing measurable at 200 B.
+ROWS_PER_BATCH = 20_000
+BYTES_PER_BATCH = 16 << 20
+ROWS_PER_VECTOR = 64
+
+
+def start_session(settings: Settings, name: str) -> SparkSession:
+    """A new session, or this process's running one. Raises BadSettings if the jars are not there."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # workers must have the driver's packages
+    os.environ["AWS_ACCESS_KEY_ID"] = settings.s3_access_key
+    os.environ["AWS_SECRET_ACCESS_KEY"] = settings.s3_secret_key.get_secret_value()
+    builder = SparkSession.builder.appName(name).master(settings.spark_master)
+    for key, value in _properties(settings).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def s3a_uri(uri: str) -> str:
+    """The same table as Spark names it: s3a://bucket/..."""
+    return uri.replace("s3://", "s3a://", 1)
+
+
+def _properties(settings: Settings) -> dict[str, str]:
+    jars = settings.spark_jars_dir
+    if jars is None or not any(jars.glob("delta-spark_*.jar")):
+        raise BadSettings(f"spark_jars_dir is {jars}, expected a folder with Delta's and S3A's jars; run `make setup`, or set TIDEMARK_SPARK_JARS_DIR")
+    s3a = {
+        "endpoint": settings.s3_endpoint,
+        "endpoint.region": settings.s3_region,
+        "path.style.access": str(settings.s3_path_style).lower(),
+        "connection.ssl.enabled": str(settings.s3_endpoint.startswith("https")).lower(),
+        "aws.credentials.provider": "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider",
+    }
+    local = settings.spark_master.startswith("local")
+    loopback = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    return {
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.driver.extraClassPath": f"{jars.resolve()}/*",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING} {JVM_OPTIONS}",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.delta.logStore.s3a.impl": "tidemark.ConditionalS3LogStore",
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        "spark.databricks.delta.properties.defaults.columnMapping.mode": "none",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(BYTES_PER_BATCH),
+        "spark.sql.parquet.columnarReaderBatchSize": str(ROWS_PER_VECTOR),
+    } | (loopback if local else {}) | {f"spark.hadoop.fs.s3a.{key}": value for key, value in s3a.items()}

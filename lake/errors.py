@@ -10,6 +10,7 @@ TidemarkError
 │   └── NotLogAppendTime a record's timestamp is not the broker's
 ├── NotSealed          raw does not yet hold the whole of a cut
 ├── RawDamaged         raw has holes, doubles or unreadable files
+├── MartDamaged        a mart's tiles overlap or do not match their manifests
 ├── TileRefused        a tile would break the tiling, or another builder won
 ├── MissingCoverage    mart and speed view do not meet
 └── StoreFenced        another writer moved the speed store on
@@ -60,6 +61,10 @@ class NotSealed(TidemarkError):
 
 class RawDamaged(TidemarkError):
     """Raw does not hold each offset exactly once."""
+
+
+class MartDamaged(TidemarkError):
+    """A mart's tiles overlap, or a tile is not what its manifest says."""
 
 
 class TileRefused(TidemarkError):

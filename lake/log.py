@@ -1,0 +1,140 @@
+"""The log as an administrator sees it: topics, partitions, where they begin and end, and the markers of a seal.
+
+Not for hot paths: those read and write through librdkafka (streaming/).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from lake.cuts import Cut, epoch_ms
+from lake.domain import Domain
+from lake.errors import LogStopped, NotLogAppendTime, TidemarkError
+from lake.parse import MARKER_HEADER
+from lake.settings import Settings
+
+MAX_VALUE_BYTES = 2 * 1024 * 1024
+# A value at the limit travels in a batch with its key, its headers and the batch's own header.
+MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 64 * 1024
+
+
+class Log:
+    """One domain's topic."""
+
+    def __init__(self, settings: Settings, domain: Domain) -> None:
+        self._settings = settings
+        self._domain = domain
+
+    def create_topic(self) -> None:
+        """Make the topic if it is not there, with the broker's append time on each record."""
+        topic = NewTopic(
+            self._domain.topic,
+            num_partitions=self._domain.partitions,
+            replication_factor=self._settings.replication_factor,
+            topic_configs={
+                "message.timestamp.type": "LogAppendTime",
+                "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                "min.insync.replicas": str(max(1, self._settings.replication_factor - 1)),
+                "unclean.leader.election.enable": "false",
+                # Raw is the archive; the log keeps a week for whoever has to catch up.
+                "retention.ms": str(7 * 24 * 3600 * 1000),
+            },
+        )
+        with self._admin() as admin:
+            if self._domain.topic not in admin.list_topics():
+                try:
+                    admin.create_topics([topic])
+                except TopicAlreadyExistsError:
+                    pass
+            admin.wait_for_topics([self._domain.topic])
+
+    def topic_id(self) -> str:
+        """The id the brokers gave this topic; a topic made anew has another."""
+        return str(self._describe()["topic_id"])
+
+    def partitions(self) -> int:
+        """How many partitions there are at this moment."""
+        return len(self._describe()["partitions"])
+
+    def begin(self) -> Cut:
+        """The first offset that Kafka still has, for each partition."""
+        return self._offsets(OffsetSpec.EARLIEST)
+
+    def end(self) -> Cut:
+        """The offset that the next record will get, for each partition."""
+        return self._offsets(OffsetSpec.LATEST)
+
+    def mark(self, t: datetime, partitions: int) -> dict[int, tuple[int, int]]:
+        """Write one marker of `t` to each partition: partition -> (its offset, its append_time in ms).
+
+        A marker has a null value; its header says which cut it seals and how many partitions there were.
+        """
+        header = json.dumps({"t": epoch_ms(t), "partitions": partitions}).encode()
+        producer = KafkaProducer(bootstrap_servers=self._settings.kafka_bootstrap, acks="all")
+        try:
+            sent = {
+                p: producer.send(
+                    self._domain.topic,
+                    key=MARKER_HEADER.encode(),
+                    headers=[(MARKER_HEADER, header)],
+                    partition=p,
+                )
+                for p in range(partitions)
+            }
+            stored = {p: future.get(timeout=30) for p, future in sent.items()}
+        except KafkaError as error:
+            raise TidemarkError(f"no marker could be written to topic '{self._domain.topic}': {error}") from error
+        finally:
+            producer.close()
+        return {p: (record.offset, record.timestamp) for p, record in stored.items()}
+
+    def check_append_time(self) -> None:
+        """Raise NotLogAppendTime unless the broker stamps this topic's records."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, self._domain.topic)
+        with self._admin() as admin:
+            described = admin.describe_configs([resource])
+        kind = described["topic"][self._domain.topic]["message.timestamp.type"]["value"]
+        if kind != "LogAppendTime":
+            raise NotLogAppendTime(
+                f"topic '{self._domain.topic}' has message.timestamp.type={kind}, and cuts need LogAppendTime; "
+                "set it on a new topic and produce there, since old records keep their producers' times"
+            )
+
+    def _describe(self) -> dict:
+        with self._admin() as admin:
+            [described] = admin.describe_topics([self._domain.topic])
+        if described.get("error_code"):
+            raise LogStopped(
+                f"topic '{self._domain.topic}' cannot be described (Kafka error {described['error_code']}); "
+                "does it exist? `tidemark up` creates it"
+            )
+        return described
+
+    def _offsets(self, spec: OffsetSpec) -> Cut:
+        count = self.partitions()
+        wanted = {TopicPartition(self._domain.topic, p): spec for p in range(count)}
+        with self._admin() as admin:
+            found = admin.list_partition_offsets(wanted)
+        return {tp.partition: position.offset for tp, position in found.items()}
+
+    @contextmanager
+    def _admin(self) -> Iterator[KafkaAdminClient]:
+        try:
+            admin = KafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
+        except KafkaError as error:
+            raise TidemarkError(
+                f"Kafka does not answer at {self._settings.kafka_bootstrap} ({error}); "
+                "is it up (`tidemark status`), is TIDEMARK_KAFKA_BOOTSTRAP right?"
+            ) from error
+        try:
+            yield admin
+        finally:
+            admin.close()
+

@@ -1,0 +1,199 @@
+"""Marts: the batch layer's Delta tables of states, in tiles that adjoin from the beginning of the log to the frontier.
+
+Invariant: a tile is appended exactly at the frontier or replaces the tile with identical cuts; builder and reader both
+check it. Each tile holds one manifest row, an empty tile too, in the same commit as its states.
+
+Columns: `tile` (partition column: T0), `manifest` (JSON on one row a tile, NULL on the others), then the view's keys
+and states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from pydantic import BaseModel, ConfigDict
+
+from lake.cuts import EPOCH, Cut, format_time
+from lake.errors import MartDamaged, TileRefused
+from lake.kernel import QUARANTINE
+from lake.settings import Settings
+from lake.tables import data_files, open_table, read_file
+
+TILE = "tile"
+MANIFEST = "manifest"
+
+
+class Manifest(BaseModel):
+    """What one tile covers: the events of [t0, t1), which are the offsets [cut_start, cut_end)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    t0: datetime
+    t1: datetime
+    cut_start: Cut
+    cut_end: Cut
+    definition_hash: str
+    rows: int
+    events: int
+    good: int
+    quarantined: int
+    markers: int
+    build_id: str
+    dimension_versions: dict[str, int] = {}
+
+    @property
+    def tile(self) -> str:
+        return format_time(self.t0)
+
+    @property
+    def span(self) -> str:
+        return f"[{format_time(self.t0)}, {format_time(self.t1)})"
+
+
+def unbroken(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """The tiles from EPOCH on that adjoin in time and offsets, up to the first hole. Raises MartDamaged on overlap."""
+    run: list[Manifest] = []
+    for manifest in sorted(manifests, key=lambda m: m.t0):
+        end, cut = (run[-1].t1, run[-1].cut_end) if run else (EPOCH, {})
+        if manifest.t0 < end or (manifest.t0 == end and manifest.cut_start != cut):
+            raise MartDamaged(
+                f"tile {manifest.span} with cut {manifest.cut_start} does not adjoin the tiles before it, "
+                f"which end at {format_time(end)} with cut {cut}; rebuild the mart from raw"
+            )
+        if manifest.t0 > end:
+            break
+        run.append(manifest)
+    return run
+
+
+def check_tile(existing: Iterable[Manifest], new: Manifest) -> str:
+    """'append' or 'replace'; raises TileRefused, saying why, if `new` may not be committed beside `existing`."""
+    existing = list(existing)
+    others = {m.definition_hash for m in existing} - {new.definition_hash}
+    if others:
+        raise TileRefused(
+            f"the mart holds tiles of definition {', '.join(sorted(others))}, this one is {new.definition_hash}: "
+            "the view, DuckDB or the kernel has changed; rebuild the mart from raw"
+        )
+    for manifest in existing:
+        if manifest.t0 == new.t0:
+            if (manifest.t1, manifest.cut_start, manifest.cut_end) == (new.t1, new.cut_start, new.cut_end):
+                return "replace"
+            raise TileRefused(
+                f"{new.span} starts like tile {manifest.span} but has other cuts ({new.cut_start} to {new.cut_end}, "
+                f"there {manifest.cut_start} to {manifest.cut_end}); rebuild that tile as it is"
+            )
+    run = unbroken(existing)
+    end, cut = (run[-1].t1, run[-1].cut_end) if run else (EPOCH, {})
+    if new.t0 != end or new.cut_start != cut:
+        raise TileRefused(
+            f"{new.span} does not start at the frontier {format_time(end)} with cut {cut}; "
+            f"build [{format_time(end)}, {format_time(new.t0)}) first"
+            if new.t0 > end
+            else f"{new.span} lies before the frontier {format_time(end)} and equals no tile; rebuild whole tiles"
+        )
+    return "append"
+
+
+@dataclass(frozen=True)
+class MartSnapshot:
+    """One pinned version of a mart, as far as its tiles of one definition adjoin."""
+
+    version: int
+    tiles: list[Manifest]
+    states: list[pa.Table] = field(repr=False)
+
+    @cached_property
+    def frontier(self) -> datetime:
+        """The end of the last tile (excluded); EPOCH where there is none."""
+        return self.tiles[-1].t1 if self.tiles else EPOCH
+
+    @cached_property
+    def cut(self) -> Cut:
+        """cut(frontier): the offsets before it are in the tiles, those from it on are the speed layer's."""
+        return self.tiles[-1].cut_end if self.tiles else {}
+
+
+class Mart:
+    """One view's mart, read; data files are immutable, so each is read once and kept."""
+
+    def __init__(self, settings: Settings, domain: str, view: str, schema: pa.Schema, definition_hash: str) -> None:
+        self.uri = mart_uri(settings, domain, view)
+        self._settings = settings
+        self._schema = schema
+        self._definition_hash = definition_hash
+        self._table: DeltaTable | None = None
+        self._files: dict[str, pa.Table] = {}
+        self._snapshot = MartSnapshot(-1, [], [])
+
+    def snapshot(self) -> MartSnapshot:
+        """The newest version. A mart that was never built is an empty one. Raises MartDamaged."""
+        if self._table is None:
+            self._table = open_table(self._settings, self.uri)
+        else:
+            self._table.update_incremental()
+        if self._table is not None and self._table.version() != self._snapshot.version:
+            self._snapshot = self._load(self._table)
+        return self._snapshot
+
+    def _load(self, table: DeltaTable) -> MartSnapshot:
+        files: dict[str, pa.Table] = {}
+        for file in data_files(table):
+            path = file["path"]
+            files[path] = self._files[path] if path in self._files else self._read(path)
+        self._files = files
+        by_tile: dict[str, list[pa.Table]] = {}
+        for file in data_files(table):
+            by_tile.setdefault(file[f"partition.{TILE}"], []).append(files[file["path"]])
+        ours = {
+            manifest.tile: (manifest, states)
+            for tile, tables in by_tile.items()
+            for manifest, states in [_tile(tile, tables)]
+            if manifest.definition_hash == self._definition_hash
+        }
+        run = unbroken(manifest for manifest, _ in ours.values())
+        return MartSnapshot(
+            table.version(), run, [ours[m.tile][1].select(self._schema.names).cast(self._schema) for m in run]
+        )
+
+    def _read(self, path: str) -> pa.Table:
+        try:
+            return read_file(self._settings, self.uri, path, None)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise MartDamaged(f"{self.uri}/{path} cannot be read ({error}); rebuild the mart from raw") from error
+
+
+def mart_uri(settings: Settings, domain: str, view: str) -> str:
+    """Where a view's mart is; the bad records' is quarantine/<domain>."""
+    if view == QUARANTINE:
+        return settings.table_uri("quarantine", domain)
+    return settings.table_uri("marts", domain, view)
+
+
+def manifests(table: DeltaTable, settings: Settings, uri: str) -> list[Manifest]:
+    """Every tile's manifest in this version, of any definition, in no order."""
+    found = []
+    for file in data_files(table):
+        rows = read_file(settings, uri, file["path"], [MANIFEST])
+        found += [Manifest.model_validate_json(m) for m in rows[MANIFEST].drop_null().to_pylist()]
+    return found
+
+
+def _tile(name: str, tables: list[pa.Table]) -> tuple[Manifest, pa.Table]:
+    rows = pa.concat_tables(tables, promote_options="permissive")
+    told = rows[MANIFEST].drop_null().to_pylist()
+    if len(told) != 1:
+        raise MartDamaged(f"tile {name} has {len(told)} manifests instead of one; rebuild the mart from raw")
+    manifest = Manifest.model_validate_json(told[0])
+    states = rows.filter(rows[MANIFEST].is_null()).drop_columns([MANIFEST])
+    if len(states) != manifest.rows or manifest.tile != name:
+        raise MartDamaged(
+            f"tile {name} holds {len(states)} rows, its manifest says {manifest.rows} for {manifest.span}; "
+            "somebody changed the table; rebuild the mart from raw"
+        )
+    return manifest, states

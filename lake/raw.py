@@ -1,0 +1,211 @@
+"""raw/<domain>: the master dataset. Every record of the log as received, good or bad, append-only.
+
+Invariant: per topic-partition, the Delta transaction version is the next position, and it is in the same commit as
+the rows before it. So `positions` is what raw holds, exactly, whatever died when.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+
+from lake.cuts import EPOCH, Cut, epoch_ms, format_time
+from lake.domain import Domain
+from lake.errors import LogRecreated, NotSealed, RawDamaged
+from lake.parse import MARKER_HEADER
+from lake.raw_schema import RAW_SCHEMA
+from lake.settings import Settings
+from lake.tables import data_files, open_table, read_file
+
+DATE = "append_date"
+STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
+_TOPIC_ID = "tidemark.topicId"
+
+
+class Raw:
+    """One domain's raw table."""
+
+    def __init__(self, settings: Settings, domain: Domain) -> None:
+        self._settings = settings
+        self._domain = domain
+        self.uri = settings.table_uri("raw", domain.name)
+
+    def create(self, topic_id: str) -> DeltaTable:
+        """Open the table, made for this topic if it was not there. Raises LogRecreated if it holds another topic's."""
+        DeltaTable.create(
+            self.uri,
+            STORED_SCHEMA,
+            mode="ignore",
+            partition_by=[DATE],
+            configuration={
+                _TOPIC_ID: topic_id,
+                "delta.appendOnly": "true",
+                # partition, offset and append_time; statistics of 2 MiB values would only bloat the log.
+                "delta.dataSkippingNumIndexedCols": "3",
+            },
+            storage_options=self._settings.storage_options(),
+            raise_if_key_not_exists=False,
+        )
+        table = self.table()
+        if (held := self.topic_id(table)) != topic_id:
+            raise LogRecreated(
+                f"topic '{self._domain.topic}' has id {topic_id}, but raw/{self._domain.name} was landed from id {held}: "
+                "the topic was made anew, and its offsets mean other events. Give the domain a new topic name "
+                "and import the old raw, or restore the topic"
+            )
+        return table
+
+    def table(self, version: int | None = None) -> DeltaTable:
+        """The table as it is now, or at `version`. Raises RawDamaged if there is none."""
+        table = open_table(self._settings, self.uri, version)
+        if table is None:
+            raise RawDamaged(
+                f"{self.uri} does not exist: nothing of '{self._domain.name}' was ever landed; is the lander running?"
+            )
+        return table
+
+    @staticmethod
+    def topic_id(table: DeltaTable) -> str:
+        """The id of the topic these records came from."""
+        return table.metadata().configuration[_TOPIC_ID]
+
+    def positions(self, table: DeltaTable) -> Cut:
+        """For each partition, the offset up to which (excluded) this version of raw holds the log."""
+        topic_id, found = self.topic_id(table), {}
+        # Kafka numbers partitions from 0 without gaps, and an empty one may be followed by one with records.
+        partition, misses = 0, 0
+        while misses < max(self._domain.partitions, 16):
+            version = table.transaction_version(f"{topic_id}-{partition}")
+            if version is None:
+                misses += 1
+            else:
+                found[partition], misses = version, 0
+            partition += 1
+        return found
+
+    def append(self, table: DeltaTable, rows: pa.Table, positions: Cut, guarded: bool = True) -> None:
+        """Commit rows (RAW_SCHEMA) and the next position of each partition they came from, at once.
+
+        Writes from `table`, so a commit of any of these partitions since it was read makes this one fail. On any error
+        the caller reloads and compares: the commit may have landed although its reply was lost.
+        `guarded=False` leaves the transaction ids out; it exists to show in a test what they are for.
+        """
+        topic_id = self.topic_id(table)
+        transactions = [Transaction(f"{topic_id}-{p}", version) for p, version in positions.items()]
+        dates = rows["append_time"].cast(pa.date32())
+        write_deltalake(
+            table,
+            rows.append_column(pa.field(DATE, pa.date32()), dates),
+            mode="append",
+            commit_properties=CommitProperties(
+                app_transactions=transactions if guarded else None, max_commit_retries=15
+            ),
+        )
+
+    def files(self, table: DeltaTable) -> list[RawFile]:
+        """The data files of this version with what the log says of them, oldest records first."""
+        return sorted((RawFile(f) for f in data_files(table)), key=lambda file: (file.first_time, file.path))
+
+    def scan(self, start: Cut, end: Cut, table: DeltaTable | None = None) -> Iterator[pa.Table]:
+        """The records with offsets in [start, end), a file at a time, in no order. A lost file raises RawDamaged."""
+        table = table or self.table()
+        for file in self.files(table):
+            if file.may_hold(start, end):
+                yield _between(self.read(file), start, end)
+
+    def read(self, file: RawFile, columns: list[str] | None = None) -> pa.Table:
+        """One data file, as RAW_SCHEMA (or some of its columns). Raises RawDamaged if it is gone or unreadable."""
+        columns = columns or RAW_SCHEMA.names
+        try:
+            rows = read_file(self._settings, self.uri, file.path, columns)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RawDamaged(
+                f"raw/{self._domain.name}/{file.path} with {file.rows} records cannot be read ({error}); "
+                "restore it from the bucket's versions or a backup, for every answer is derived from it"
+            ) from error
+        return rows.cast(pa.schema([RAW_SCHEMA.field(c) for c in columns]))
+
+    def cut(self, t: datetime, table: DeltaTable | None = None) -> Cut:
+        """cut(t), from raw alone. Raises NotSealed unless raw holds, in every partition, a marker that seals t.
+
+        A marker with t' >= t and append_time >= t' in each of the n partitions that its header counts proves that no
+        record before t is missing: a partition made later begins after t.
+        """
+        if t <= EPOCH:
+            return {}
+        first: Cut = {}
+        seals: dict[tuple[int, int], set[int]] = {}
+        for file in self.files(table or self.table()):
+            if epoch_ms(file.last_time) < epoch_ms(t) or (_sealed(seals) and file.is_after(first)):
+                continue
+            rows = self.read(file, ["partition", "offset", "append_time", "headers"])
+            rows = rows.filter(pc.greater_equal(rows["append_time"], pa.scalar(t, rows["append_time"].type)))
+            for found in rows.group_by("partition").aggregate([("offset", "min")]).to_pylist():
+                partition, offset = found["partition"], found["offset_min"]
+                first[partition] = min(offset, first.get(partition, offset))
+            for marker in _markers(rows):
+                if marker["t"] >= epoch_ms(t) and epoch_ms(marker["append_time"]) >= marker["t"]:
+                    seals.setdefault((marker["t"], marker["partitions"]), set()).add(marker["partition"])
+        if not _sealed(seals):
+            raise NotSealed(
+                f"raw/{self._domain.name} holds no complete seal of {format_time(t)}; "
+                f"run `tidemark seal --domain {self._domain.name} --at {format_time(t)}` first"
+            )
+        return first
+
+
+class RawFile:
+    """What the Delta log says of one data file: its path under the table and the bounds of what it holds."""
+
+    def __init__(self, action: dict) -> None:
+        self.path: str = action["path"]
+        self.rows: int = action["num_records"]
+        self.first_time: datetime = action["min.append_time"]
+        self.last_time: datetime = action["max.append_time"]
+        self._partitions = range(action["min.partition"], action["max.partition"] + 1)
+        self._first_offset: int = action["min.offset"]
+        self._last_offset: int = action["max.offset"]
+
+    def may_hold(self, start: Cut, end: Cut) -> bool:
+        """Whether a record with an offset in [start, end) may be in it."""
+        return any(
+            self._last_offset >= start.get(p, 0) and self._first_offset < end.get(p, 0) for p in self._partitions
+        )
+
+    def is_after(self, first: Cut) -> bool:
+        """Whether every record in it comes after the given first offsets."""
+        return all(p in first and self._first_offset > first[p] for p in self._partitions)
+
+
+def _between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:
+    partition, offset = rows["partition"], rows["offset"]
+    keep = pa.array([False] * len(rows))
+    for p, stop in end.items():
+        inside = pc.and_(pc.greater_equal(offset, start.get(p, 0)), pc.less(offset, stop))
+        keep = pc.or_(keep, pc.and_(pc.equal(partition, p), inside))
+    return rows.filter(keep)
+
+
+def _markers(rows: pa.Table) -> Iterator[dict]:
+    for row in rows.filter(pc.greater(pc.list_value_length(rows["headers"]), 0)).to_pylist():
+        for header in row["headers"]:
+            if header["key"] == MARKER_HEADER and (told := _told(header["value"])):
+                yield {**told, "partition": row["partition"], "append_time": row["append_time"]}
+
+
+def _told(value: bytes | None) -> dict | None:
+    """What a marker's header says, or None where somebody else has written it."""
+    try:
+        told = json.loads(value or b"")
+        return {"t": int(told["t"]), "partitions": int(told["partitions"])}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _sealed(seals: dict[tuple[int, int], set[int]]) -> bool:
+    return any(set(range(partitions)) <= seen for (_, partitions), seen in seals.items())

@@ -1,0 +1,43 @@
+"""Delta tables of the lake: opened at a pinned version by delta-rs, their immutable Parquet files read by Arrow."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyarrow import fs
+
+from lake.settings import Settings
+
+
+def open_table(settings: Settings, uri: str, version: int | None = None) -> DeltaTable | None:
+    """The table at `version` (None: the newest), or None if there is no table."""
+    try:
+        return DeltaTable(uri, version=version, storage_options=settings.storage_options())
+    except TableNotFoundError:
+        return None
+
+
+def data_files(table: DeltaTable) -> list[dict]:
+    """One dict a data file of this version: path, num_records, partition.*, min.* and max.* of each column."""
+    return pa.table(table.get_add_actions(flatten=True)).to_pylist()
+
+
+def read_file(settings: Settings, uri: str, path: str, columns: list[str] | None) -> pa.Table:
+    """Some columns (None: all) of one data file. Raises OSError if it is gone, pa.ArrowInvalid if it is no Parquet."""
+    address = f"{uri}/{path}".removeprefix("s3://")
+    return pq.ParquetFile(address, filesystem=filesystem(settings)).read(columns)
+
+
+def filesystem(settings: Settings) -> fs.FileSystem:
+    """The lake's bucket for Arrow; paths are bucket/key."""
+    scheme, _, endpoint = settings.s3_endpoint.partition("://")
+    return fs.S3FileSystem(
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        endpoint_override=endpoint,
+        scheme=scheme,
+        region=settings.s3_region,
+        force_virtual_addressing=not settings.s3_path_style,
+    )

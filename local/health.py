@@ -9,7 +9,8 @@ import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-_silent = logging.Logger("librdkafka", level=logging.CRITICAL)
+_silent = logging.getLogger("tidemark.librdkafka")
+_silent.setLevel(logging.CRITICAL + 1)
 _REPLY_SECONDS = 2.0
 
 

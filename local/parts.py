@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lake.log import MAX_MESSAGE_BYTES
 from local import health
 from local.errors import PartFailed
 from local.ports import HOST, Ports
@@ -22,8 +23,6 @@ from local.tools import ROOT, Tools, require
 
 DOMAIN = "shop"
 AIRFLOW_USER = "admin"
-MAX_VALUE_BYTES = 2 * 2**20
-MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 64 * 2**10  # a value of 2 MiB, and room for key and headers
 
 # In this order they start; stages of a shut-down go the other way.
 SERVERS = ("kafka", "minio", "store")
@@ -43,7 +42,9 @@ class Part:
     start_seconds: int = 60
 
 
-def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools) -> dict[str, Part]:
+def all_parts(
+    home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools
+) -> dict[str, Part]:
     """Every part by name, in the order of their start."""
     kafka = home / "kafka"
     bootstrap = f"{HOST}:{ports.kafka}"
@@ -171,6 +172,7 @@ def _prepare_kafka(kafka: Path, ports: Ports, tools: Tools) -> None:
     formatting = subprocess.run(
         [*_kafka_java(tools), "kafka.tools.StorageTool", "format", "-c", str(properties)]
         + ["-t", str(uuid.uuid4())],
+        check=False,
         capture_output=True,
         text=True,
     )

@@ -80,9 +80,9 @@ def require_free(part: str, name: str, port: int) -> None:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                if connection.pid:
-                    return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if listens and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
     except (psutil.Error, OSError):
         pass  # another user's process: its name is not ours to see
-    return f"another program (`ss -ltnp` shows it)"
+    return "another program (`ss -ltnp` shows it)"

@@ -1,16 +1,23 @@
-"""The bucket and the topics, made if they are not there; what exists is left as it is."""
+"""What must be there before anything flows: the bucket, the domain's topic, its raw table."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
 from minio import Minio
 
 from lake.domain import Domain
+from lake.log import Log
+from lake.raw import Raw
 from lake.settings import Settings
-from local.parts import MAX_MESSAGE_BYTES
+
+
+def provision(settings: Settings, domain: Domain) -> None:
+    """Make whatever of it is missing; what exists is left as it is."""
+    create_bucket(settings)
+    log = Log(settings, domain)
+    log.create_topic()
+    Raw(settings, domain).create(log.topic_id())
 
 
 def create_bucket(settings: Settings) -> None:
@@ -24,23 +31,3 @@ def create_bucket(settings: Settings) -> None:
     )
     if not client.bucket_exists(settings.bucket):
         client.make_bucket(settings.bucket)
-
-
-def create_topic(settings: Settings, domain: Domain) -> None:
-    """The domain's topic, stamped by the broker: cuts trust no other clock."""
-    topic = NewTopic(
-        domain.topic,
-        num_partitions=domain.partitions,
-        replication_factor=settings.replication_factor,
-        config={
-            "message.timestamp.type": "LogAppendTime",
-            "max.message.bytes": str(MAX_MESSAGE_BYTES),
-            "unclean.leader.election.enable": "false",
-        },
-    )
-    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    try:
-        client.create_topics([topic])[domain.topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise

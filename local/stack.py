@@ -66,7 +66,8 @@ class Stack:
     def settings(self) -> Settings:
         """This stack's settings, whatever the environment says."""
         fields = {
-            name.removeprefix("TIDEMARK_").lower(): value for name, value in self.variables().items()
+            name.removeprefix("TIDEMARK_").lower(): value
+            for name, value in self.variables().items()
         }
         return Settings(home=self.home, **fields)  # type: ignore[arg-type]
 
@@ -89,9 +90,7 @@ class Stack:
             variables = self.variables()
             self.supervisor.start(
                 {name: part.command for name, part in parts.items()},
-                os.environ
-                | variables
-                | environment(self.home, Ports.read(variables), variables),
+                os.environ | variables | environment(self.home, Ports.read(variables), variables),
                 ROOT,
                 self._die_with_parent,
             )
@@ -114,7 +113,9 @@ class Stack:
                     raise PartFailed(self._failure(part, f"is {state}"))
                 elif time.monotonic() - started > part.start_seconds:
                     raise PartFailed(
-                        self._failure(part, f"does not serve after {part.start_seconds} s ({reason})")
+                        self._failure(
+                            part, f"does not serve after {part.start_seconds} s ({reason})"
+                        )
                     )
             if waiting:
                 time.sleep(0.2)
@@ -125,10 +126,14 @@ class Stack:
 
     def stop(self) -> list[str]:
         """Stop everything; the names of the parts that were running."""
-        states = self.supervisor.states()
-        running = [name for name, info in states.items() if info["statename"] in STARTED]
+        running = self.running()
         self.supervisor.shut_down([WORKERS, SERVERS])
         return running
+
+    def running(self) -> list[str]:
+        """The parts that are started, served or not."""
+        states = self.supervisor.states()
+        return [name for name, info in states.items() if info["statename"] in STARTED]
 
     def _unhealthy(self, part: Part, state: str) -> str | None:
         if state == "RUNNING" and part.unhealthy is None:

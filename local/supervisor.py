@@ -14,7 +14,6 @@ import http.client
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -62,6 +61,7 @@ class Supervisor:
     ) -> None:
         """Start supervisord with every program stopped. Raises PartFailed if it does not answer."""
         (self.home / "logs").mkdir(exist_ok=True)
+        in_child = _adopt_orphans_and_follow_parent if die_with_parent else _adopt_orphans
         configuration = self.home / "supervisord.conf"
         configuration.write_text(self._configuration(programs, directory))
         self.socket.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_adopt_orphans_and_follow_parent if die_with_parent else _adopt_orphans,
+                preexec_fn=in_child,  # noqa: PLW1509  only a system call or two run in it
             )
         deadline = time.monotonic() + 20
         while not self._answers():
@@ -125,7 +125,7 @@ class Supervisor:
     def _answers(self) -> bool:
         try:
             return bool(self.call("getState"))
-        except (OSError, http.client.HTTPException, socket.error):
+        except (OSError, http.client.HTTPException):
             return False
 
     def _configuration(self, programs: Mapping[str, Sequence[str]], directory: Path) -> str:

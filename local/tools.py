@@ -40,58 +40,34 @@ class Tools:
     """Delta, S3A and our LogStore: everything Spark needs beyond what pyspark ships."""
 
 
+def find_tools() -> Tools:
+    """Where the tools are, or will be once they are set up. Raises ToolMissing."""
+    kafka_pom, spark_pom = ROOT / "local/kafka/pom.xml", ROOT / "local/spark/pom.xml"
+    return Tools(
+        kafka_jars=cache_dir() / f"kafka-{KAFKA_VERSION}-{_digest(kafka_pom)}",
+        minio=cache_dir() / f"minio-{MINIO_VERSION}" / "minio",
+        prism=cache_dir() / f"prism-{PRISM_VERSION}" / "prism",
+        store_server=find_store_server(),
+        spark_jars=cache_dir()
+        / f"spark-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars(), *_log_store())}",
+    )
+
+
 def set_up(say: Say = print) -> Tools:
     """Fetch or build whatever is not in the cache. Raises ToolMissing or ToolFailed."""
-    kafka_pom, spark_pom = ROOT / "local/kafka/pom.xml", ROOT / "local/spark/pom.xml"
-    log_store = sorted((ROOT / "jobs/logstore").rglob("*.java"))
-    deltas = f"delta-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars())}"
-    steps = _Steps(say, count=6)
-    kafka = steps.entry(
-        f"kafka-{KAFKA_VERSION}-{_digest(kafka_pom)}",
-        "Kafka: 46 jars from Maven Central (44 MB)",
-        lambda into: _copy_jars(kafka_pom, into),
-    )
-    delta = steps.entry(
-        deltas,
-        "Delta and S3A for Spark: jars from Maven Central (26 MB)",
-        lambda into: _copy_jars(spark_pom, into, without=_pyspark_jars()),
-    )
-    spark = steps.entry(
-        f"spark-jars-{_digest(delta, *log_store)}",
-        "Delta's LogStore for S3: javac",
-        lambda into: _compile_log_store(log_store, delta, into),
-    )
-    minio = steps.entry(
-        f"minio-{MINIO_VERSION}",
-        "MinIO: go install (about 5 minutes, once)",
-        lambda into: _go_install(f"github.com/minio/minio@{MINIO_VERSION}", into),
-    )
-    prism = steps.entry(
-        f"prism-{PRISM_VERSION}",
-        "Beam's Prism runner: go install (about 4 minutes, once)",
-        lambda into: _go_install(
-            f"github.com/apache/beam/sdks/v2/go/cmd/prism@{PRISM_VERSION}", into
-        ),
-    )
-    server = find_store_server()
-    steps.done(f"Store: {server}")
-    return Tools(kafka, minio / "minio", prism / "prism", server, spark)
-
-
-class _Steps:
-    """Numbers the progress lines."""
-
-    def __init__(self, say: Say, count: int) -> None:
-        self._say, self._count, self._step = say, count, 0
-
-    def done(self, text: str) -> None:
-        self._step += 1
-        self._say(f"[{self._step}/{self._count}] {text}")
-
-    def entry(self, name: str, text: str, build: Callable[[Path], None]) -> Path:
-        cached = (cache_dir() / name).is_dir()
-        self.done(f"{text.split(':')[0]}: in the cache" if cached else f"{text} ...")
-        return entry(name, build)
+    tools = find_tools()
+    steps: list[tuple[Path, str, str, Callable[[Path], None]]] = [
+        (tools.kafka_jars, "Kafka", "44 MB from Maven Central", _build_kafka),
+        (tools.spark_jars, "Spark's Delta and S3A jars", "26 MB from Maven Central", _build_spark),
+        (tools.minio.parent, "MinIO", "go install (about 5 minutes, once)", _build_minio),
+        (tools.prism.parent, "Beam's Prism", "go install (about 4 minutes, once)", _build_prism),
+    ]
+    for number, (target, name, how, build) in enumerate(steps, start=1):
+        cached = "in the cache" if target.is_dir() else f"{how} ..."
+        say(f"[{number}/{len(steps) + 1}] {name}: {cached}")
+        entry(target.name, build)
+    say(f"[{len(steps) + 1}/{len(steps) + 1}] Store: {tools.store_server}")
+    return tools
 
 
 def find_store_server() -> Path:
@@ -118,35 +94,45 @@ def require(program: str) -> str:
     raise ToolMissing(f"{program} is not on PATH: `python -m local doctor` says how to get it")
 
 
-def _copy_jars(pom: Path, into: Path, without: Path | None = None) -> None:
-    """Copy what `pom` depends on, except artifacts that `without` holds in any version."""
-    _run(
-        [require("mvn"), "-q", "-B", "-ntp", "-Dstyle.color=never", "-f", str(pom)]
-        + ["dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime"],
-        fix="check that Maven Central (or the mirror in ~/.m2/settings.xml) can be reached",
-    )
-    shipped = {_artifact(jar) for jar in without.glob("*.jar")} if without else set()
+def _build_kafka(into: Path) -> None:
+    _copy_jars(ROOT / "local/kafka/pom.xml", into)
+
+
+def _build_spark(into: Path) -> None:
+    _copy_jars(ROOT / "local/spark/pom.xml", into)
+    shipped = {_artifact(jar) for jar in _pyspark_jars().glob("*.jar")}
     for jar in into.glob("*.jar"):
-        if _artifact(jar) in shipped:
+        if _artifact(jar) in shipped:  # two versions on one class path: the loser decides
             jar.unlink()
-
-
-def _artifact(jar: Path) -> str:
-    return re.sub(r"-\d[\w.\-]*\.jar$", "", jar.name)
-
-
-def _compile_log_store(sources: list[Path], delta: Path, into: Path) -> None:
     classes = into / "classes"
     _run(
         [require("javac"), "--release", "17", "-Xlint:-options", "-d", str(classes)]
-        + ["-cp", f"{delta}/*:{_pyspark_jars()}/*", *map(str, sources)],
+        + ["-cp", f"{into}/*:{_pyspark_jars()}/*", *map(str, _log_store())],
         fix="a JDK 17 or newer is needed, not a JRE",
     )
     archive = shutil.make_archive(str(into / "tidemark-logstore"), "zip", classes)
     Path(archive).rename(into / "tidemark-logstore.jar")
     shutil.rmtree(classes)
-    for jar in delta.glob("*.jar"):
-        os.link(jar, into / jar.name)  # one directory for Spark's class path, no second copy
+
+
+def _build_minio(into: Path) -> None:
+    _go_install(f"github.com/minio/minio@{MINIO_VERSION}", into)
+
+
+def _build_prism(into: Path) -> None:
+    _go_install(f"github.com/apache/beam/sdks/v2/go/cmd/prism@{PRISM_VERSION}", into)
+
+
+def _copy_jars(pom: Path, into: Path) -> None:
+    _run(
+        [require("mvn"), "-q", "-B", "-ntp", "-Dstyle.color=never", "-f", str(pom)]
+        + ["dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime"],
+        fix="check that Maven Central (or the mirror in ~/.m2/settings.xml) can be reached",
+    )
+
+
+def _artifact(jar: Path) -> str:
+    return re.sub(r"-\d[\w.\-]*\.jar$", "", jar.name)
 
 
 def _go_install(module: str, into: Path) -> None:
@@ -160,6 +146,7 @@ def _go_install(module: str, into: Path) -> None:
 def _run(command: list[str], fix: str, **environment: str) -> None:
     done = subprocess.run(
         command,
+        check=False,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -174,6 +161,10 @@ def _run(command: list[str], fix: str, **environment: str) -> None:
         )
 
 
+def _log_store() -> list[Path]:
+    return sorted((ROOT / "jobs/logstore").rglob("*.java"))
+
+
 def _pyspark_jars() -> Path:
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
@@ -182,11 +173,11 @@ def _pyspark_jars() -> Path:
 
 
 def _digest(*paths: Path) -> str:
-    """A short hash of the files' contents; of a directory, its name and the names in it."""
+    """A short hash of the files' contents; of a directory, the names in it."""
     digest = hashlib.sha256()
     for path in paths:
         if path.is_dir():
-            digest.update("\n".join([path.name, *sorted(os.listdir(path))]).encode())
+            digest.update("\n".join(sorted(os.listdir(path))).encode())
         else:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:10]

@@ -10,16 +10,17 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from lake.domain import Domain, load_domain
 from lake.settings import Settings
 from local.parts import SERVERS
 from local.ports import Ports
-from local.provision import create_bucket, create_topic
+from lake.log import Log
+from local.provision import create_bucket
 from local.stack import Stack
 from local.tools import Tools, set_up
 
@@ -84,7 +85,7 @@ def make_sandbox(
         )
         sandbox = Sandbox(own, load_domain(name, domains))
         create_bucket(own)
-        create_topic(own, sandbox.domain)
+        Log(own, sandbox.domain).create_topic()
         return sandbox
 
     return make
@@ -97,6 +98,4 @@ def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
 
 
 def _plain(value: object) -> str:
-    from pydantic import SecretStr
-
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from conftest import Sandbox
+
 from local import health
 from local.errors import PortTaken
 from local.ports import Ports
@@ -76,7 +76,9 @@ def test_the_stack_listens_on_the_loopback_address_only(stack: Stack) -> None:
     assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
 
 
-def test_a_taken_port_is_named_with_its_holder_and_its_setting(tools: Tools, tmp_path: Path) -> None:
+def test_a_taken_port_is_named_with_its_holder_and_its_setting(
+    tools: Tools, tmp_path: Path
+) -> None:
     stack = Stack(tmp_path, tools)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

@@ -1,0 +1,175 @@
+"""`python -m local`: the stack on one machine, from an empty cache to a running demo and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lake.domain import load_domain
+from lake.errors import exit_on_error
+from local.demo import run_demo
+from local.doctor import examine
+from local.errors import PartFailed
+from local.parts import DOMAIN, SERVERS, WORKERS
+from local.ports import Ports
+from local.provision import provision
+from local.stack import Stack
+from local.status import Status, read_status
+from local.tools import find_tools, set_up
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console()
+
+
+def _home() -> Path:
+    return Path(os.environ.get("TIDEMARK_HOME") or ".tidemark").absolute()
+
+
+def _stack() -> Stack:
+    return Stack(_home(), find_tools())
+
+
+@app.command()
+def doctor() -> None:
+    """Name what this machine lacks, and how to get it."""
+    with exit_on_error():
+        stack = _stack()
+        findings = examine(_home(), _ports(stack), own_ports=stack.supervisor.process() is not None)
+    table = Table("", "what", "found", "wanted", box=None)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]--[/]"
+        table.add_row(mark, finding.what, finding.found, finding.wanted)
+    console.print(table)
+    missing = [finding for finding in findings if not finding.ok]
+    for finding in missing:
+        typer.echo(f"{finding.what} ({finding.found}, wanted {finding.wanted}): {finding.fix}")
+    if missing:
+        raise typer.Exit(1)
+    typer.echo("Nothing is missing.")
+
+
+@app.command()
+def setup() -> None:
+    """Fetch and build the tools, once; a second run finds them in the cache."""
+    with exit_on_error():
+        set_up(typer.echo)
+
+
+@app.command()
+def up(
+    parts: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
+) -> None:
+    """Start parts of the stack and wait until they serve."""
+    with exit_on_error():
+        stack = configured_stack()
+        names = parts or [*SERVERS, *WORKERS]
+        if unknown := set(names) - set(stack.parts()):
+            raise PartFailed(
+                f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(stack.parts())}"
+            )
+        stack.up([name for name in names if name in SERVERS])
+        if set(SERVERS) <= set(stack.running()):
+            settings = stack.settings()
+            provision(settings, load_domain(DOMAIN, settings.domains_dir))
+        stack.up([name for name in names if name in WORKERS])
+        show(read_status(stack))
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; data and logins stay."""
+    with exit_on_error():
+        stopped = _stack().stop()
+    typer.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document, last.")] = False,
+) -> None:
+    """Show state, memory (PSS), addresses and logins of every part."""
+    with exit_on_error():
+        found = read_status(_stack())
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        show(found)
+
+
+@app.command()
+def logs(
+    name: str, follow: Annotated[bool, typer.Option("-f", help="Go on as it grows.")] = False
+) -> None:
+    """Show a part's log."""
+    with exit_on_error():
+        directory = _home() / "logs"
+        log = directory / f"{name}.log"
+        if not log.is_file():
+            known = sorted(path.stem for path in directory.glob("*.log"))
+            raise PartFailed(
+                f"there is no log of {name} in {directory}; there are: {', '.join(known) or 'none yet'}"
+            )
+    os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])
+
+
+@app.command()
+def clean() -> None:
+    """Stop everything and remove all its data; the cache of tools stays."""
+    down()
+    if _home().exists():
+        shutil.rmtree(_home())
+        typer.echo(f"Removed {_home()}.")
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole platform: backlog, live events, two batch slices, the merged answer, its proof."""
+    with exit_on_error():
+        stack = configured_stack(segment_seconds=10)
+        run_demo(stack)
+        show(read_status(stack))
+
+
+def configured_stack(segment_seconds: int = 60) -> Stack:
+    """The stack of this home, its tools built and settings.env written."""
+    stack = Stack(_home(), set_up(typer.echo))
+    stack.configure(
+        _ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds)
+    )
+    return stack
+
+
+def _ports(stack: Stack) -> Ports:
+    """The environment wins over what settings.env remembers."""
+    return Ports.read(stack.variables() | dict(os.environ))
+
+
+def show(status: Status) -> None:
+    table = Table("part", "state", "pid", "PSS MiB", "address", "user", "password", box=None)
+    for part in status.parts:
+        table.add_row(
+            part.name,
+            part.state,
+            str(part.pid or ""),
+            f"{part.pss_bytes / 2**20:.0f}" if part.pid else "",
+            part.address or "",
+            part.user or "",
+            part.password or "",
+        )
+    console.print(table)
+    typer.echo(
+        f"{status.pss_bytes / 2**30:.2f} GiB in all; home {status.home}"
+        if status.running
+        else "The stack is down: `make demo` starts it."
+    )
+
+
+if __name__ == "__main__":
+    app()

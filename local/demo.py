@@ -1,0 +1,4 @@
+"""draft"""
+
+
+def run_demo(stack): ...

@@ -1,0 +1,132 @@
+"""What this machine lacks for the stack, and how to get it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from local.cache import MIN_FREE_GIB, free_gib
+from local.ports import Ports, is_taken, variable
+
+MIN_FREE_MEMORY_GIB = 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    found: str
+    wanted: str
+    ok: bool
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class _Program:
+    name: str
+    version_option: str
+    at_least: int
+    package: str
+    """How to get it, per system."""
+
+
+_PROGRAMS = (
+    _Program(
+        "java",
+        "-version",
+        17,
+        "Debian: apt install openjdk-17-jdk; Ubuntu: apt install openjdk-21-jdk; "
+        "Fedora: dnf install java-21-openjdk-devel; macOS: brew install openjdk@21",
+    ),
+    _Program(
+        "javac",
+        "-version",
+        17,
+        "a JDK, not a JRE. Debian: apt install openjdk-17-jdk; Ubuntu: apt install openjdk-21-jdk; "
+        "Fedora: dnf install java-21-openjdk-devel; macOS: brew install openjdk@21",
+    ),
+    _Program(
+        "mvn",
+        "-v",
+        3,
+        "Debian/Ubuntu: apt install maven; Fedora: dnf install maven; macOS: brew install maven",
+    ),
+    _Program(
+        "go",
+        "version",
+        1,
+        "1.21 or newer (it fetches the toolchain it needs). https://go.dev/dl, or Debian 13/Ubuntu: "
+        "apt install golang; Fedora: dnf install golang; macOS: brew install go",
+    ),
+)
+
+
+def examine(home: Path, ports: Ports, own_ports: bool) -> list[Finding]:
+    """Every finding, good or bad. `own_ports` means our stack runs, so its ports are in use by it."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    findings = [
+        Finding(
+            "python",
+            version,
+            ">= 3.11",
+            sys.version_info >= (3, 11),
+            "Debian/Ubuntu: apt install python3 python3-venv; Fedora: dnf install python3; "
+            "macOS: brew install python@3.12",
+        )
+    ]
+    findings += [_program(program) for program in _PROGRAMS]
+    disk, memory = free_gib(home), psutil.virtual_memory().available / 2**30
+    findings += [
+        Finding(
+            "disk",
+            f"{disk:.0f} GiB free",
+            f">= {MIN_FREE_GIB} GiB",
+            disk >= MIN_FREE_GIB,
+            f"free some space near {home}, or set TIDEMARK_HOME to a directory on a larger disk",
+        ),
+        Finding(
+            "memory",
+            f"{memory:.0f} GiB available",
+            f">= {MIN_FREE_MEMORY_GIB} GiB",
+            memory >= MIN_FREE_MEMORY_GIB or own_ports,
+            "stop other programs; the whole demo needs about 5 GiB",
+        ),
+    ]
+    if not own_ports:
+        findings += [
+            Finding(
+                f"port {port}",
+                "taken" if is_taken(port) else "free",
+                f"free, for {name}",
+                not is_taken(port),
+                f"`ss -ltnp` shows the program that has it; or set {variable(name)}=<another port>",
+            )
+            for name, port in vars(ports).items()
+        ]
+    return findings
+
+
+def _program(program: _Program) -> Finding:
+    wanted = f">= {program.at_least}" if program.at_least > 1 else ">= 1.21"
+    path = shutil.which(program.name)
+    if path is None:
+        return Finding(program.name, "missing", wanted, False, program.package)
+    said = subprocess.run(
+        [path, program.version_option], check=False, capture_output=True, text=True
+    )
+    match = re.search(r"(\d+)((?:\.\d+)*)", said.stdout + said.stderr)
+    found = match[0] if match else "?"
+    ok = match is not None and said.returncode == 0 and _is_enough(program, found)
+    return Finding(program.name, found, wanted, ok, program.package)
+
+
+def _is_enough(program: _Program, version: str) -> bool:
+    numbers = [int(number) for number in version.split(".")]
+    if program.name == "go":
+        return numbers[:2] >= [1, 21]
+    return numbers[0] >= program.at_least

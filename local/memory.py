@@ -1,0 +1,34 @@
+"""How much memory processes really use: PSS, in which a page shared by n processes counts 1/n in each.
+
+RSS would count Airflow's shared pages once a process, several gigabytes that do not exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import psutil
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """The process and all that descend from it; nothing once it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def pss_bytes(processes: Iterable[psutil.Process]) -> int:
+    """The sum of PSS; a process that has ended meanwhile counts nothing."""
+    return sum(_pss(process) for process in processes)
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup") as rollup:
+            for line in rollup:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0

@@ -1,0 +1,69 @@
+"""What runs now: each part's state, memory, address and login.
+
+The memory of the whole is that of supervisord's whole process tree, so what a dead part left behind
+counts, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+
+from local.memory import family, pss_bytes
+from local.parts import AIRFLOW_USER
+from local.stack import Stack
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    name: str
+    state: str
+    pid: int | None
+    processes: int
+    pss_bytes: int
+    address: str | None
+    user: str | None
+    password: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    home: str
+    running: bool
+    pss_bytes: int
+    parts: list[PartStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_status(stack: Stack) -> Status:
+    """The stack as it is at this moment; parts that were never started are STOPPED."""
+    supervisor = stack.supervisor.process()
+    states = stack.supervisor.states()
+    variables = stack.variables()
+    logins = {
+        "minio": (variables.get("TIDEMARK_S3_ACCESS_KEY"), variables.get("TIDEMARK_S3_SECRET_KEY")),
+        "store": (None, variables.get("TIDEMARK_STORE_PASSWORD")),
+        "airflow": (AIRFLOW_USER, variables.get("TIDEMARK_AIRFLOW_PASSWORD")),
+    }
+    parts = []
+    for part in stack.parts().values() if variables else ():
+        info = states.get(part.name, {})
+        pid = info.get("pid") or None
+        processes = family(psutil.Process(pid)) if pid and psutil.pid_exists(pid) else []
+        parts.append(
+            PartStatus(
+                part.name,
+                info.get("statename", "STOPPED"),
+                pid,
+                len(processes),
+                pss_bytes(processes),
+                part.address,
+                *logins.get(part.name, (None, None)),
+            )
+        )
+    total = pss_bytes(family(supervisor)) if supervisor else 0
+    return Status(str(stack.home), supervisor is not None, total, parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import redis
@@ -216,7 +217,7 @@ def _states(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
 def _check_chain(start: int, pieces: Sequence[Piece]) -> None:
     if not pieces or not pieces[0].first <= start < pieces[0].next:
         raise ValueError(f"a chunk from offset {start} must begin inside its first piece, got {_ranges(pieces)}")
-    for before, after in zip(pieces, pieces[1:], strict=False):
+    for before, after in pairwise(pieces):
         if before.next != after.first or after.first >= after.next or before.segment >= after.segment:
             raise ValueError(f"pieces must follow each other without a hole or overlap, got {_ranges(pieces)}")
 

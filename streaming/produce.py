@@ -21,10 +21,11 @@ from confluent_kafka import Producer
 
 from lake.domain import load_domain
 from lake.errors import BadDomain, TidemarkError, exit_on_error
+from lake.log import MAX_MESSAGE_BYTES, MAX_VALUE_BYTES
 from lake.settings import load_settings
 from streaming.logs import configure_logs
 from streaming.shop_events import BAD, Record, Shares, shop_events
-from streaming.topic import MAX_BATCH_BYTES, MAX_VALUE_BYTES, connect, ensure_topic
+from streaming.topic import TopicWatch
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class EventProducer:
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
                 "linger.ms": 5,
-                "message.max.bytes": MAX_BATCH_BYTES,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
                 "queue.buffering.max.messages": _QUEUED_RECORDS,
                 "queue.buffering.max.kbytes": 64 << 10,
             }
@@ -159,6 +160,7 @@ def _say_progress(sent: int, count: int | None, seconds: float, end: str = "") -
 
 def main(
     domain: str = "shop",
+    like: Annotated[str | None, typer.Option(help="Invent events of this domain, if not of its own.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many events; without it, until stopped.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second; without it, as fast as possible.")] = None,
     seed: int = 1,
@@ -175,11 +177,11 @@ def main(
     with exit_on_error():
         settings = load_settings()
         declared = load_domain(domain, settings.domains_dir)
-        if domain not in GENERATORS:
-            raise BadDomain(f"domain '{domain}' has no generator of events; there is one for {', '.join(GENERATORS)}")
-        topic = ensure_topic(connect(settings), declared, settings.replication_factor)
+        if (like or domain) not in GENERATORS:
+            raise BadDomain(f"domain '{domain}' has no generator of events; --like can be {', '.join(GENERATORS)}")
+        topic = TopicWatch(settings, declared.topic).now()
         shares = Shares(late, duplicates, malformed)
-        records = GENERATORS[domain](seed, shares, lambda: time.time_ns() // 1_000_000, history_minutes * 60_000)
+        records = GENERATORS[like or domain](seed, shares, lambda: time.time_ns() // 1_000_000, history_minutes * 60_000)
         stopped = _Stopped()
         file = ledger.open("a", buffering=1 << 20) if ledger else None
         try:

@@ -1,0 +1,106 @@
+"""Lands a domain's log in raw, each record exactly once.
+
+Invariant: the rows of a batch and the positions after it are one Delta commit, written from the very table object
+the positions before it were read from. So a commit by anybody else in between makes ours fail, and after any failure
+the table alone says where to go on. A second, paused or killed lander can waste work, never land a record twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import closing
+from typing import Annotated
+
+import structlog
+import typer
+
+from lake.cuts import Cut
+from lake.domain import Domain, load_domain
+from lake.errors import LogStopped, exit_on_error
+from lake.raw import Raw
+from lake.settings import Settings, load_settings
+from streaming.log_reader import LogReader
+from streaming.logs import configure_logs
+from streaming.topic import TopicWatch
+
+log = structlog.get_logger()
+
+_MAX_RECORDS = 100_000
+_MAX_BYTES = 32 << 20
+_MAX_BACKOFF_SECONDS = 10.0
+# So many failures without one commit are no passing trouble: let the supervisor, and a person, see it.
+_MAX_FAILURES = 10
+
+
+class Lander:
+    """Lands one domain, all its partitions, also those that are added while it runs."""
+
+    def __init__(self, settings: Settings, domain: Domain, raw: Raw, stop: threading.Event) -> None:
+        self._settings, self._domain, self._raw, self._stop = settings, domain, raw, stop
+        self._watch = TopicWatch(settings, domain.topic)
+        self._failures = 0
+
+    def run(self) -> None:
+        """Until `stop` is set. Raises LogStopped if the log is not the one raw was filled from."""
+        while not self._stop.is_set():
+            try:
+                self._land()
+            except LogStopped:
+                raise
+            # Whatever failed, even a commit without an answer: the table is loaded anew and says what it holds.
+            except Exception as error:
+                self._failures += 1
+                if self._failures >= _MAX_FAILURES:
+                    raise
+                log.warning("landing failed, comparing with raw", error=_first_line(error), failures=self._failures)
+                self._stop.wait(min(0.1 * 2**self._failures, _MAX_BACKOFF_SECONDS))
+
+    def _land(self) -> None:
+        """From what raw holds now, until stopped, or until raw or the partitions are not what they were."""
+        topic = self._watch.now()
+        table = self._raw.create(topic.id)
+        landed = dict.fromkeys(topic.partitions, 0) | self._raw.positions(table)
+        log.info("landing", domain=self._domain.name, positions=landed)
+        with closing(LogReader(self._settings, topic, landed)) as reader:
+            while not self._stop.is_set():
+                batch = reader.poll(_MAX_RECORDS, _MAX_BYTES, self._settings.land_interval_seconds)
+                # Only now: the id proves that what was read came from this topic.
+                now = self._watch.now(expected_id=topic.id)
+                if batch is not None:
+                    self._raw.append(table, batch.rows, batch.end)
+                    landed |= batch.end
+                    log.info("landed", rows=batch.rows.num_rows, version=table.version())
+                    self._failures = 0
+                    if (found := self._raw.positions(table)) != _known(landed):
+                        log.warning("another lander is at work", positions=found, expected=landed)
+                        return
+                if now.partitions != topic.partitions:
+                    log.info("partitions were added", partitions=len(now.partitions))
+                    return
+
+
+def _known(positions: Cut) -> Cut:
+    """Without partitions that hold nothing: raw does not name them."""
+    return {p: offset for p, offset in positions.items() if offset}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def main(domain: Annotated[str, typer.Option(help="The domain whose topic is landed.")] = "shop") -> None:
+    """Land a domain's events in raw until stopped."""
+    configure_logs()
+    with exit_on_error():
+        settings = load_settings()
+        declared = load_domain(domain, settings.domains_dir)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        Lander(settings, declared, Raw(settings, declared), stop).run()
+        log.info("stopped", domain=domain)
+
+
+if __name__ == "__main__":
+    typer.run(main)

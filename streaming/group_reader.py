@@ -1,0 +1,100 @@
+"""A group of a domain's partitions, read from where the store stands and split at segment boundaries.
+
+Invariant: the store's offsets are the truth when a group is opened; nothing else, no runner's checkpoint, decides
+where reading goes on. Afterwards the reader runs ahead of the store only by chunks that are being put.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import KafkaException
+
+from lake.cuts import Cut
+from lake.errors import LogRecreated
+from lake.settings import Settings
+from lake.store import Resume, SpeedStore
+from streaming.log_reader import LogReader
+from streaming.pieces import Chunk, split
+from streaming.states import until_store_answers
+from streaming.topic import Topic, TopicWatch
+
+log = structlog.get_logger()
+
+_MAX_RECORDS = 10_000
+_MAX_BYTES = 16 << 20
+_WATCH_SECONDS = 1.0
+
+
+class GroupReader:
+    """Partitions p with p % groups == group, those added while it runs included. Opens itself at the first poll.
+
+    `frontier` gives where to start a partition that the store does not know.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, store: SpeedStore, frontier: Callable[[], Cut], group: int, groups: int
+    ) -> None:
+        self._settings, self._store, self._frontier = settings, store, frontier
+        self._group, self._groups = group, groups
+        self._watch = TopicWatch(settings, topic)
+        self._reader: LogReader | None = None
+        self._resumes: dict[int, Resume] = {}
+        self._watched = 0.0
+
+    @property
+    def positions(self) -> Cut:
+        """The offset of the next record of each partition, none before it is opened."""
+        return {p: resume.next_offset for p, resume in self._resumes.items()}
+
+    def poll(self, seconds: float) -> Chunk | None:
+        """What arrives within `seconds`, None if nothing. Raises LogStopped; waits while the store is away."""
+        try:
+            if self._reader is None or self._partitions_changed(self._reader.topic):
+                self.close()
+                self._reader = self._open()
+            batch = self._reader.poll(_MAX_RECORDS, _MAX_BYTES, seconds)
+        except KafkaException as error:
+            log.warning("reading failed, opening anew", group=self._group, error=str(error))
+            self.close()
+            time.sleep(seconds)
+            return None
+        if batch is None:
+            return None
+        segment_ms = self._settings.segment_seconds * 1000
+        return split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
+
+    def close(self) -> None:
+        """Forget everything; the next poll opens at where the store stands."""
+        if self._reader:
+            self._reader.close()
+        self._reader, self._resumes = None, {}
+
+    def _open(self) -> LogReader:
+        topic = self._watch.now()
+        own = [p for p in topic.partitions if p % self._groups == self._group]
+        self._resumes = {p: self._resume(p, topic.id) for p in own}
+        log.info("reading", group=self._group, positions=self.positions)
+        epochs = {p: resume.epoch for p, resume in self._resumes.items()}
+        return LogReader(self._settings, topic, self.positions, epochs)
+
+    @until_store_answers
+    def _resume(self, partition: int, topic_id: str) -> Resume:
+        resume = self._store.resume(partition)
+        if resume is None:
+            resume = self._store.open(partition, self._frontier().get(partition, 0), topic_id)
+        if resume.topic_id != topic_id:
+            raise LogRecreated(
+                f"the speed store holds partition {partition} of a topic with id {resume.topic_id}, and the topic now "
+                f"has id {topic_id}: it was made anew; give the domain a new topic, or start with a new store and bucket"
+            )
+        return resume
+
+    def _partitions_changed(self, topic: Topic) -> bool:
+        """Asked once a second. Raises LogRecreated if it is no longer this topic."""
+        if time.monotonic() - self._watched < _WATCH_SECONDS:
+            return False
+        self._watched = time.monotonic()
+        return self._watch.now(expected_id=topic.id).partitions != topic.partitions

@@ -1,0 +1,158 @@
+"""The speed layer as a Beam pipeline: groups of partitions -> chunks -> kernel -> store.
+
+Invariant: the store is the only checkpoint. Elements are chunks of thousands of records, so Beam's cost an element
+is paid once for all of them; whatever the runner loses, repeats or doubles, the store's compare-and-set refuses.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import structlog
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
+
+from lake.cuts import Cut, lower
+from lake.domain import Domain
+from lake.errors import StoreFenced
+from lake.kernel import Kernel
+from lake.marts import manifests, mart_uri, unbroken
+from lake.settings import Settings
+from lake.store import SpeedStore
+from lake.tables import open_table
+from streaming.group_reader import GroupReader
+from streaming.pieces import Chunk
+from streaming.positions import PositionsProvider
+from streaming.states import SegmentStates
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 0.02
+# After so long a bundle hands the rest back to the runner, which starts it again at once.
+_BUNDLE_SECONDS = 1.0
+_REPORT_SECONDS = 10
+
+_readers: dict[tuple[str, str, int], GroupReader] = {}
+"""Readers are kept open between bundles, and are where a refused put finds the reader that has to open anew."""
+_readers_lock = threading.Lock()
+
+
+def frontier_cut(settings: Settings, domain: Domain, kernel: Kernel) -> Cut:
+    """The offsets where speed states have to begin: those of the smallest frontier of the domain's marts."""
+    return lower(_frontier(settings, domain, kernel, view) for view in domain.views)
+
+
+def _frontier(settings: Settings, domain: Domain, kernel: Kernel, view: str) -> Cut:
+    uri = mart_uri(settings, domain.name, view)
+    table = open_table(settings, uri)
+    tiles = manifests(table, settings, uri) if table else []
+    run = unbroken(tile for tile in tiles if tile.definition_hash == kernel.definition_hash(view))
+    return run[-1].cut_end if run else {}
+
+
+def speed_store(settings: Settings, domain: Domain, kernel: Kernel) -> SpeedStore:
+    return SpeedStore(settings.store_url, kernel.generation(settings.segment_seconds), domain.name)
+
+
+class ReadGroup(beam.DoFn):
+    """(group, groups) -> its chunks, for ever."""
+
+    def __init__(self, settings: Settings, domain: Domain) -> None:
+        self._settings, self._domain = settings, domain
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: tuple[int, int],
+        tracker: Any = beam.DoFn.RestrictionParam(PositionsProvider()),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Iterator[TimestampedValue]:
+        reader = self._reader(*element)
+        if _ordered(reader.positions) != tracker.current_restriction()[0]:
+            reader.close()
+        seconds = _POLL_SECONDS
+        end = time.monotonic() + _BUNDLE_SECONDS
+        while time.monotonic() < end:
+            chunk = reader.poll(seconds)
+            seconds = _POLL_SECONDS
+            if chunk is not None:
+                if not tracker.try_claim(_ordered(reader.positions)):
+                    reader.close()
+                    return
+                begun = time.monotonic()
+                yield TimestampedValue(chunk, Timestamp(time.time()))
+                # Rest as long as the chunk took: a segment's states are written whole, however few events are new.
+                seconds = max(seconds, time.monotonic() - begun)
+            watermark.set_watermark(Timestamp(time.time()))
+        tracker.defer_remainder(Duration(0))
+
+    def _reader(self, group: int, groups: int) -> GroupReader:
+        with _readers_lock:
+            key = (self._settings.store_url.get_secret_value(), self._domain.name, group)
+            if key not in _readers:
+                kernel = Kernel(self._domain)
+                _readers[key] = GroupReader(
+                    self._settings,
+                    self._domain.topic,
+                    speed_store(self._settings, self._domain, kernel),
+                    lambda: frontier_cut(self._settings, self._domain, kernel),
+                    group,
+                    groups,
+                )
+            return _readers[key]
+
+
+class PutStates(beam.DoFn):
+    """Chunks -> the store; then (group, how many records)."""
+
+    def __init__(self, settings: Settings, domain: Domain) -> None:
+        self._settings, self._domain = settings, domain
+
+    def setup(self) -> None:
+        kernel = Kernel(self._domain)
+        store = speed_store(self._settings, self._domain, kernel)
+        self._states = SegmentStates(store, kernel, tuple(self._domain.views))
+
+    def process(self, chunk: Chunk) -> Iterator[tuple[int, int]]:
+        refused = self._states.put(chunk)
+        if refused:
+            self._open_anew(chunk.group, refused)
+        yield chunk.group, chunk.rows.num_rows
+
+    def _open_anew(self, group: int, refused: set[int]) -> None:
+        key = (self._settings.store_url.get_secret_value(), self._domain.name, group)
+        reader = _readers.get(key)
+        if reader is None:
+            raise StoreFenced(
+                f"the store refused a chunk of partitions {sorted(refused)} of '{self._domain.name}': another reader has "
+                "moved on, and ours runs elsewhere; the runner has to start the bundle again"
+            )
+        log.warning("the store stands elsewhere, opening anew", group=group, partitions=sorted(refused))
+        reader.close()
+
+
+class ReportRate(beam.DoFn):
+    def process(self, counted: tuple[int, int]) -> None:
+        log.info("events put", group=counted[0], events=counted[1], seconds=_REPORT_SECONDS)
+
+
+def build(pipeline: beam.Pipeline, settings: Settings, domain: Domain, groups: int) -> None:
+    """The whole pipeline. Prism spins half a core unless a GroupByKey follows the reader; here it counts."""
+    (
+        pipeline
+        | "groups" >> beam.Create([(group, groups) for group in range(groups)], reshuffle=False)
+        | "read" >> beam.ParDo(ReadGroup(settings, domain))
+        | "put" >> beam.ParDo(PutStates(settings, domain))
+        | "window" >> beam.WindowInto(FixedWindows(_REPORT_SECONDS))
+        | "count" >> beam.CombinePerKey(sum)
+        | "report" >> beam.ParDo(ReportRate())
+    )
+
+
+def _ordered(positions: Cut) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted(positions.items()))

@@ -1,0 +1,61 @@
+"""Starts the speed layer of a domain on Prism, and ends with it.
+
+Invariant: whenever this process ends, however it ends, nothing of it goes on: a supervisor may start it again at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import apache_beam as beam
+import structlog
+import typer
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from lake.domain import Domain, load_domain
+from lake.errors import exit_on_error
+from lake.settings import Settings, load_settings
+from streaming.logs import configure_logs
+from streaming.pipeline import build
+from streaming.prism import prism
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings, domain: Domain, groups: int) -> None:
+    """Until the process is stopped; returns or raises if the runner ends, for a supervisor to start it again."""
+    with prism(settings.prism_binary) as address:
+        options = PipelineOptions(
+            ["--runner=PrismRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK", "--streaming"]
+        )
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline, settings, domain, groups)
+        pipeline.run().wait_until_finish()
+
+
+def main(
+    domain: Annotated[str, typer.Option(help="The domain whose views are kept.")] = "shop",
+    groups: Annotated[int, typer.Option(min=1, help="Readers side by side; each has a share of the partitions.")] = 1,
+) -> None:
+    """Keep a domain's speed views until stopped."""
+    configure_logs()
+    with exit_on_error():
+        settings = load_settings()
+        declared = load_domain(domain, settings.domains_dir)
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
+        run(settings, declared, groups)
+
+
+def _stop(*_: object) -> None:
+    # Beam's threads do not end on request; there is nothing to save, the store holds all, and Prism dies with us.
+    log.info("stopped")
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

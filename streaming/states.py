@@ -1,0 +1,126 @@
+"""Chunks into the store: the kernel once a chunk, merged into the absolute state of each segment it touches.
+
+Invariant: what is put is the state of [first, next) of its segment, whole. The states kept in memory only save
+loading them: they are used where they end exactly at the chunk's start, else they come from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import redis
+import structlog
+import tenacity
+
+from lake.kernel import Kernel, decode, encode
+from lake.store import SpeedStore
+from streaming.pieces import PIECE, Chunk, Run
+
+log = structlog.get_logger()
+
+# Without end: while the store is away the chunk waits, and with it the reader, so memory stays bounded.
+until_store_answers = tenacity.retry(
+    retry=tenacity.retry_if_exception_type((redis.ConnectionError, redis.TimeoutError)),
+    wait=tenacity.wait_exponential(multiplier=0.1, max=5),
+    before_sleep=lambda attempt: log.warning(
+        "the store does not answer", error=str(attempt.outcome.exception() if attempt.outcome else "")
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Current:
+    """The states of the segment a partition stands in, up to `next`."""
+
+    segment: int
+    next: int
+    tables: Mapping[str, pa.Table]
+
+
+class SegmentStates:
+    """Puts the chunks of one domain into its store. One a thread, as the kernel it runs."""
+
+    def __init__(self, store: SpeedStore, kernel: Kernel, views: tuple[str, ...]) -> None:
+        self._store, self._kernel, self._views = store, kernel, views
+        self._current: dict[int, _Current] = {}
+
+    def put(self, chunk: Chunk) -> set[int]:
+        """Store a chunk; the partitions where the store refused it, since it does not stand at the chunk's start."""
+        refused: set[int] = set()
+        before: dict[int, Mapping[str, pa.Table]] = {}
+        for p, run in chunk.runs.items():
+            if run.pieces[0].first < run.start:
+                tables = self._continued(p, run)
+                if tables is None:
+                    refused.add(p)
+                else:
+                    before[run.number] = tables
+        merged = self._merge(self._kernel.run(chunk.rows, by=(PIECE,)), before)
+        for p, run in chunk.runs.items():
+            if p not in refused and not self._put(chunk, p, run, merged):
+                refused.add(p)
+        for p in refused:
+            self._current.pop(p, None)
+        return refused
+
+    def _merge(
+        self, states: Mapping[str, pa.Table], before: Mapping[int, Mapping[str, pa.Table]]
+    ) -> dict[str, dict[int, pa.Table]]:
+        """view -> number of the piece -> its absolute states."""
+        merged = {}
+        for view in self._views:
+            numbered = [_numbered(tables[view], number) for number, tables in before.items()]
+            whole = self._kernel.merge(view, [states[view], *numbered], by=(PIECE,)) if numbered else states[view]
+            merged[view] = _by_piece(whole)
+        return merged
+
+    @until_store_answers
+    def _continued(self, partition: int, run: Run) -> Mapping[str, pa.Table] | None:
+        """The states the run goes on from; None if the store is no longer there."""
+        segment = run.pieces[0].segment
+        known = self._current.get(partition)
+        if known and (known.segment, known.next) == (segment, run.start):
+            return known.tables
+        stands = self._store.resume(partition)
+        if stands is None or (stands.next_offset, stands.segment) != (run.start, segment):
+            return None
+        stored = self._store.states(partition, segment)
+        # Moved on between the two questions, or trimmed: the put would be refused, or wrong.
+        if set(stored) != set(self._views):
+            return None
+        return {view: decode(state) for view, state in stored.items()}
+
+    def _put(self, chunk: Chunk, partition: int, run: Run, merged: Mapping[str, Mapping[int, pa.Table]]) -> bool:
+        tables = [
+            {view: merged[view].get(number, self._empty(view)) for view in self._views}
+            for number in range(run.number, run.number + len(run.pieces))
+        ]
+        pieces = [
+            replace(piece, states={view: encode(table) for view, table in of_piece.items()})
+            for piece, of_piece in zip(run.pieces, tables, strict=True)
+        ]
+        accepted = until_store_answers(self._store.put)(partition, run.start, pieces, chunk.topic_id, run.epoch)
+        self._current[partition] = _Current(pieces[-1].segment, pieces[-1].next, tables[-1])
+        return accepted
+
+    def _empty(self, view: str) -> pa.Table:
+        return self._kernel.schema(view).empty_table()
+
+
+def _numbered(states: pa.Table, number: int) -> pa.Table:
+    return states.add_column(0, PIECE, pa.array([number] * len(states), pa.int64()))
+
+
+def _by_piece(states: pa.Table) -> dict[int, pa.Table]:
+    """States sorted by piece, taken apart."""
+    counts = pc.value_counts(states[PIECE])
+    rows = states.drop_columns([PIECE])
+    parts, at = {}, 0
+    for entry in counts:
+        number, length = entry["values"].as_py(), entry["counts"].as_py()
+        parts[number] = rows.slice(at, length)
+        at += length
+    return parts

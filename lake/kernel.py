@@ -104,14 +104,17 @@ class Kernel:
     def keys(self, name: str) -> list[str]:
         return list(self._plans[name].keys)
 
-    def run(self, batch: pa.Table, by: Sequence[str] = ()) -> dict[str, pa.Table]:
-        """Raw records -> the canonical states of every view.
+    def run(
+        self, batch: pa.Table, by: Sequence[str] = (), names: Sequence[str] | None = None
+    ) -> dict[str, pa.Table]:
+        """Raw records -> the canonical states of the views in `names` (None: all).
 
         `batch` has RAW_SCHEMA's columns and the int64 columns named in `by`, which become leading keys of each result.
         """
         self._db.register("batch", batch)
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
-        return {name: self._table(name, plan.aggregate(by), by) for name, plan in self._plans.items()}
+        wanted = self.names if names is None else names
+        return {name: self._table(name, self._plans[name].aggregate(by), by) for name in wanted}
 
     def merge(self, name: str, tables: Sequence[pa.Table], by: Sequence[str] = ()) -> pa.Table:
         """States -> the canonical states of their union. No tables give no rows."""

@@ -116,7 +116,7 @@ class Raw:
         table = table or self.table()
         for file in self.files(table):
             if file.may_hold(start, end):
-                yield _between(self.read(file), start, end)
+                yield between(self.read(file), start, end)
 
     def read(self, file: RawFile, columns: list[str] | None = None) -> pa.Table:
         """One data file, as RAW_SCHEMA (or some of its columns). Raises RawDamaged if it is gone or unreadable."""
@@ -156,7 +156,7 @@ class Raw:
                 f"raw/{self._domain.name} holds no complete seal of {format_time(t)}; "
                 f"run `tidemark seal --domain {self._domain.name} --at {format_time(t)}` first"
             )
-        return first
+        return {p: offset for p, offset in first.items() if offset > 0}
 
 
 class RawFile:
@@ -182,7 +182,8 @@ class RawFile:
         return all(p in first and self._first_offset > first[p] for p in self._partitions)
 
 
-def _between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:
+def between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:
+    """The records with offsets in [start, end)."""
     partition, offset = rows["partition"], rows["offset"]
     keep = pa.array([False] * len(rows))
     for p, stop in end.items():

@@ -1,0 +1,183 @@
+"""`tidemark`: the command line. Starts what lives in other folders by name and answers queries itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lake.cuts import format_time, parse_time
+from lake.domain import Domain, load_domain, load_domains
+from lake.errors import TidemarkError, exit_on_error
+from lake.seal import seal as seal_cut
+from lake.settings import Settings, load_settings
+from lake.sql import Prompt
+from lake.verify import Report
+from lake.verify import verify as verify_domain
+
+app = typer.Typer(
+    help="Tidemark: views declared once, right now and right for ever.", no_args_is_help=True, add_completion=False
+)
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_DomainOption = Annotated[str, typer.Option(help="The domain, a file in lake/domains.")]
+_JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]
+
+
+def _hand_over(module: str, *arguments: str) -> NoReturn:
+    """Become another folder's program."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def _add_stack_command(name: str, summary: str) -> None:
+    def command(context: typer.Context) -> None:
+        _hand_over("local", name, *context.args)
+
+    app.command(name, help=summary, context_settings=_PASS_ON)(command)
+
+
+for _name, _summary in {
+    "doctor": "Say what this machine lacks, and how to get it.",
+    "setup": "Fetch and build the servers and jars, once.",
+    "up": "Start the stack on this machine.",
+    "down": "Stop all of it.",
+    "status": "What runs, its memory, addresses and logins.",
+    "logs": "Show a part's log.",
+    "clean": "Stop all and remove the state.",
+    "demo": "The whole path: backlog, live events, two batch slices, the merged answer, the proof.",
+}.items():
+    _add_stack_command(_name, _summary)
+
+
+@app.command(context_settings=_PASS_ON)
+def produce(context: typer.Context) -> None:
+    """Send invented events of a domain (see --help)."""
+    _hand_over("streaming.produce", *context.args)
+
+
+@app.command()
+def seal(
+    at: Annotated[str, typer.Option(help="T, ISO 8601; UTC if it has no zone.")],
+    domain: _DomainOption = "shop",
+    as_json: _JsonOption = False,
+) -> None:
+    """Make cut(T) final and print it: markers to each partition, awaited in raw."""
+    try:
+        t = parse_time(at)
+    except ValueError:
+        raise TidemarkError(f"--at {at!r} is no time; write it like 2026-11-21T09:00:00Z") from None
+    settings = load_settings()
+    cut = seal_cut(settings, _domain(settings, domain), t)
+    if as_json:
+        print(json.dumps({"domain": domain, "t": format_time(t), "cut": cut}))
+    else:
+        print(f"cut({format_time(t)}) of {domain}: {cut}")
+
+
+@app.command()
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="A SELECT; without it, a prompt.")] = None,
+    as_json: _JsonOption = False,
+) -> None:
+    """Query merged views, and raw, marts, speed and quarantine beside them."""
+    settings = load_settings()
+    prompt = Prompt(settings, load_domains(settings.domains_dir))
+    if statement is not None:
+        _print_rows(prompt, statement, as_json)
+        return
+    console = Console()
+    console.print(f"tables: {', '.join(prompt.tables)}\nend with an empty line or Ctrl-D")
+    while line := _read_line():
+        try:
+            _print_rows(prompt, line, as_json)
+        except TidemarkError as error:
+            console.print(f"[red]{error}[/red]")
+
+
+@app.command()
+def verify(
+    domain: Annotated[str | None, typer.Option(help="One domain instead of all.")] = None,
+    as_json: _JsonOption = False,
+) -> None:
+    """Recompute every view from raw and compare with what is served. Exit 1 if anything differs."""
+    settings = load_settings()
+    domains = [_domain(settings, domain)] if domain else list(load_domains(settings.domains_dir).values())
+    reports = [verify_domain(settings, d) for d in domains]
+    ok = all(report.ok for report in reports)
+    if as_json:
+        print(json.dumps({"ok": ok, "domains": [report.as_dict() for report in reports]}))
+    else:
+        for report in reports:
+            _print_report(report)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The console script: a TidemarkError is a sentence on stderr and exit code 2, not a traceback."""
+    with exit_on_error():
+        app()
+
+
+def _domain(settings: Settings, name: str) -> Domain:
+    return load_domain(name, settings.domains_dir)
+
+
+def _read_line() -> str:
+    try:
+        return input("tidemark> ").strip()
+    except EOFError:
+        return ""
+
+
+def _print_rows(prompt: Prompt, statement: str, as_json: bool) -> None:
+    rows = prompt.query(statement)
+    if as_json:
+        print(json.dumps(rows.to_pylist(), default=_plain))
+        return
+    table = Table(*rows.column_names)
+    for row in rows.to_pylist():
+        table.add_row(*(str(_plain(value)) for value in row.values()))
+    Console().print(table)
+    print(f"{len(rows)} rows")
+
+
+def _plain(value: object) -> object:
+    """A value as text: times as ISO 8601, bytes as UTF-8 where they are, else as hex."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
+    if hasattr(value, "tzinfo"):
+        return format_time(value)  # type: ignore[arg-type]
+    return value if value is None or isinstance(value, int | float | str) else str(value)
+
+
+def _print_report(report: Report) -> None:
+    views = Table("view", "frontier", "head", "rows compared", "from batch", "from speed", "mismatches", title=report.domain)
+    for view in report.views:
+        row = asdict(view)
+        views.add_row(
+            *(str(row[c]) for c in ("view", "frontier", "head", "rows_compared", "from_batch", "from_speed")),
+            f"[red]{view.mismatches}[/red]" if view.mismatches else "0",
+        )
+    console = Console()
+    console.print(views)
+    console.print(
+        f"raw: {report.raw_records} records, {report.raw_gaps} missing, {report.raw_duplicates} doubled; "
+        + ", ".join(f"partition {p['partition']}: {p['good']} good, {p['quarantined']} bad" for p in report.partitions)
+    )
+    for problem in report.problems:
+        console.print(f"[red]✗[/red] {problem}")
+    if report.ok:
+        console.print("[green]✓[/green] every number served equals a recompute from raw")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The merged answer: tiles up to the frontier, plus the speed view's segments from cut(frontier) on.
+
+Invariant: an answer is exact as of its head. Mart and speed view either meet, offset for offset, in every partition,
+or MissingCoverage says where they do not; and one Serving never answers with a head behind one it has shown.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import redis
+
+from lake.cuts import Cut, covers, from_ms
+from lake.domain import Domain
+from lake.errors import MissingCoverage
+from lake.kernel import QUARANTINE, Kernel, decode
+from lake.marts import Mart, MartSnapshot
+from lake.settings import Settings
+from lake.store import SpeedStore, StoredSegment, StoreSnapshot
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One view at one moment, as states. `batch` holds the events before `cut`, `speed` those in [cut, head)."""
+
+    view: str
+    frontier: datetime
+    cut: Cut
+    head: Cut
+    fresh_to: datetime | None
+    """append_time of the newest event in the speed view; None if it holds none."""
+    merged: pa.Table = field(repr=False)
+    batch: pa.Table = field(repr=False)
+    speed: pa.Table = field(repr=False)
+    held: str | None = None
+    """Why this is the last answer instead of a new one; None if it is new."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Mart versions and one moment of the speed store, taken in this order, from which every view is answered."""
+
+    marts: dict[str, MartSnapshot]
+    store: StoreSnapshot
+
+
+class Serving:
+    """The merged views of one domain. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, domain: Domain) -> None:
+        self.kernel = Kernel(domain)
+        self._views = list(domain.views)
+        self._marts = {
+            name: Mart(settings, domain.name, name, self.kernel.schema(name), self.kernel.definition_hash(name))
+            for name in [*self._views, QUARANTINE]
+        }
+        generation = self.kernel.generation(settings.segment_seconds)
+        self._store = SpeedStore(settings.store_url, generation, domain.name)
+        self._seen: StoreSnapshot | None = None
+        self._last: dict[str, Answer] = {}
+        self._batch: dict[str, tuple[int, pa.Table]] = {}
+        self._decoded: dict[tuple[str, int, int], tuple[int, pa.Table]] = {}
+        self._lock = threading.Lock()
+
+    def pin(self) -> Pin:
+        """Marts first: the speed store only ever forgets what the marts already cover."""
+        with self._lock:
+            marts = {name: mart.snapshot() for name, mart in self._marts.items()}
+            self._seen = self._store.snapshot(self._seen)
+            return Pin(marts, self._seen)
+
+    def answer(self, view: str) -> Answer:
+        """The newest merged answer of one view.
+
+        While the store is away or behind what was already shown, the last answer is given again, with the reason.
+        Raises MissingCoverage if there is none yet.
+        """
+        try:
+            answer = self._answer_now(view)
+        except (redis.RedisError, MissingCoverage) as error:
+            if isinstance(error, redis.RedisError):
+                error = MissingCoverage(f"the speed store does not answer ({error}); is it up (`tidemark status`)?")
+            return self._hold(view, error)
+        last = self._last.get(view)
+        if last and not covers(answer.head, last.head):
+            return self._hold(view, MissingCoverage(f"the speed view is replaying: it has come to {answer.head}"))
+        self._last[view] = answer
+        return answer
+
+    def quarantine(self, pin: Pin) -> pa.Table:
+        """The bad records before the quarantine's frontier, with their reasons."""
+        with self._lock:
+            return self.kernel.merge(QUARANTINE, pin.marts[QUARANTINE].states)
+
+    def present(self, view: str, states: pa.Table) -> pa.Table:
+        """States -> values."""
+        with self._lock:
+            return self.kernel.present(view, states)
+
+    def merge(self, view: str, pin: Pin) -> Answer:
+        """One view, answered from what is pinned. Raises MissingCoverage where mart and speed view do not meet."""
+        mart = pin.marts[view]
+        segments, head = meet(mart.cut, pin.store)
+        with self._lock:
+            batch = self._batch_states(view, mart)
+            speed = self.kernel.merge(view, [self._states(view, key, s) for key, s in segments.items()])
+            merged = self.kernel.merge(view, [batch, speed])
+        newest = max((pin.store.heads[p].max_append_ms for p, _ in segments), default=None)
+        return Answer(
+            view=view,
+            frontier=mart.frontier,
+            cut=mart.cut,
+            head=head,
+            fresh_to=None if newest is None else from_ms(newest),
+            merged=merged,
+            batch=batch,
+            speed=speed,
+        )
+
+    def _answer_now(self, view: str) -> Answer:
+        try:
+            return self.merge(view, self.pin())
+        except MissingCoverage:
+            # A build and a trim may have come between the two snapshots; a second look sees the new tile.
+            return self.merge(view, self.pin())
+
+    def _hold(self, view: str, reason: Exception) -> Answer:
+        if view not in self._last:
+            raise reason
+        last = self._last[view]
+        return Answer(**{**vars(last), "held": str(reason)})
+
+    def _batch_states(self, view: str, mart: MartSnapshot) -> pa.Table:
+        version, states = self._batch.get(view, (None, None))
+        if version != mart.version:
+            states = self.kernel.merge(view, mart.states)
+            self._batch[view] = (mart.version, states)
+        return states
+
+    def _states(self, view: str, key: tuple[int, int], segment: StoredSegment) -> pa.Table:
+        next_, states = self._decoded.get((view, *key), (None, None))
+        if next_ != segment.next:
+            data = segment.states.get(view)
+            states = self.kernel.schema(view).empty_table() if data is None else decode(data)
+            self._decoded[(view, *key)] = (segment.next, states)
+        return states
+
+
+def meet(cut: Cut, store: StoreSnapshot) -> tuple[dict[tuple[int, int], StoredSegment], Cut]:
+    """The segments that hold exactly the offsets [cut, head), and the head.
+
+    A partition whose speed view has not reached the cut has its head there. Raises MissingCoverage with the partition
+    and the offsets that neither side holds.
+    """
+    chosen: dict[tuple[int, int], StoredSegment] = {}
+    head = dict(cut)
+    for partition, stored in store.heads.items():
+        at = cut.get(partition, 0)
+        if stored.next_offset <= at:
+            continue
+        for key, segment in store.segments.items():
+            if key[0] != partition or segment.next <= at:
+                continue
+            if segment.first != at:
+                raise MissingCoverage(
+                    f"partition {partition}: the mart ends at offset {cut.get(partition, 0)}, the speed view lacks "
+                    f"[{at}, {segment.first}); it will replay from the frontier once restarted on an empty store"
+                )
+            chosen[key] = segment
+            at = segment.next
+        if at != stored.next_offset:
+            raise MissingCoverage(
+                f"partition {partition}: the speed view lacks [{at}, {stored.next_offset}) before its own head"
+            )
+        head[partition] = at
+    return chosen, head

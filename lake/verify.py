@@ -1,0 +1,221 @@
+"""The proof: recompute every view from raw with the plain kernel and compare with what serving gives, state for state.
+
+Independent of marts, store, Spark and Beam on one side; through serving on the other. Nothing compared is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import duckdb
+import pyarrow as pa
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from lake.cuts import Cut, count, covers, format_time, upper
+from lake.domain import Domain
+from lake.errors import RawDamaged
+from lake.kernel import COUNTS, QUARANTINE, Kernel
+from lake.log import Log
+from lake.raw import Raw, between
+from lake.serving import Answer, Serving
+from lake.settings import Settings
+
+_ROWS_A_RUN = 250_000
+_EXAMPLES = 5
+
+
+@dataclass
+class ViewReport:
+    """One view: rows compared, how many of them got something from either layer, and what differs."""
+
+    view: str
+    frontier: str
+    cut: Cut
+    head: Cut
+    rows_compared: int
+    from_batch: int
+    from_speed: int
+    mismatches: int
+    examples: list[str]
+
+
+@dataclass
+class Report:
+    """A verification; `problems` are sentences, and none of them means that every number is right as of the heads."""
+
+    domain: str
+    views: list[ViewReport] = field(default_factory=list)
+    partitions: list[dict] = field(default_factory=list)
+    raw_records: int = 0
+    raw_gaps: int = 0
+    raw_duplicates: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -> Report:
+    """Compare everything served with a recompute from raw. Raises TidemarkError only where nothing can be read."""
+    serving = serving or Serving(settings, domain)
+    report = Report(domain.name)
+    pin = serving.pin()
+    answers = {view: serving.merge(view, pin) for view in domain.views}
+    quarantine = pin.marts[QUARANTINE]
+    head = upper([a.head for a in answers.values()] + [quarantine.cut])
+    raw = Raw(settings, domain)
+    table = _await_raw(settings, raw, head)
+    report.problems += _check_log(Log(settings, domain), raw.positions(table))
+    recompute = _Recompute(domain, {**{v: a.head for v, a in answers.items()}, QUARANTINE: quarantine.cut})
+    for rows in _readable(raw, table, report):
+        recompute.add(rows)
+    _check_raw(report, recompute, raw.positions(table), head)
+    for view, answer in answers.items():
+        report.views.append(_compare(answer, recompute.states(view)))
+    served = serving.quarantine(pin)
+    report.views.append(
+        _compare(
+            Answer(QUARANTINE, quarantine.frontier, quarantine.cut, quarantine.cut, None, served, served, served[:0]),
+            recompute.states(QUARANTINE),
+        )
+    )
+    report.problems += [f"{v.view}: {v.mismatches} rows differ: {v.examples[0]}" for v in report.views if v.mismatches]
+    if not sum(v.rows_compared for v in report.views if v.view != QUARANTINE):
+        report.problems.append("nothing was compared: no view has a row yet; produce events first")
+    return report
+
+
+class _Recompute:
+    """States of each view below its head, from raw records in any order, and every offset seen."""
+
+    def __init__(self, domain: Domain, heads: dict[str, Cut]) -> None:
+        self._kernel = Kernel(domain)
+        self._heads = heads
+        self._parts: dict[str, list[pa.Table]] = {name: [] for name in [*heads, COUNTS]}
+        self.offsets: list[pa.Table] = []
+
+    def add(self, rows: pa.Table) -> None:
+        self.offsets.append(rows.select(["partition", "offset"]))
+        self._parts[COUNTS].append(self._kernel.run(rows, names=[COUNTS])[COUNTS])
+        groups: dict[tuple, list[str]] = {}
+        for name, head in self._heads.items():
+            groups.setdefault(tuple(sorted(head.items())), []).append(name)
+        for head, names in groups.items():
+            for name, states in self._kernel.run(between(rows, {}, dict(head)), names=names).items():
+                self._parts[name].append(states)
+                if len(self._parts[name]) > 20:
+                    self._parts[name] = [self._kernel.merge(name, self._parts[name])]
+
+    def states(self, name: str) -> pa.Table:
+        return self._kernel.merge(name, self._parts[name])
+
+
+def _readable(raw: Raw, table, report: Report) -> Iterator[pa.Table]:  # type: ignore[no-untyped-def]
+    """Raw's records in chunks of many files; a file that is lost is a problem, and verification goes on."""
+    waiting: list[pa.Table] = []
+    for file in raw.files(table):
+        try:
+            waiting.append(raw.read(file))
+        except RawDamaged as error:
+            report.problems.append(str(error))
+        if sum(map(len, waiting)) >= _ROWS_A_RUN:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _check_raw(report: Report, recompute: _Recompute, positions: Cut, head: Cut) -> None:
+    with duckdb.connect() as db:
+        db.register("offsets", pa.concat_tables(recompute.offsets))
+        found = db.execute(
+            'SELECT "partition", count(*), count(DISTINCT "offset") FROM offsets GROUP BY "partition" ORDER BY 1'
+        ).fetchall()
+    counted = {row["partition"]: row for row in recompute.states(COUNTS).to_pylist()}
+    seen = {partition: (records, distinct) for partition, records, distinct in found}
+    for partition in sorted(positions.keys() | seen.keys()):
+        records, distinct = seen.get(partition, (0, 0))
+        held = positions.get(partition, 0)
+        row = counted.get(partition, {"good": 0, "quarantined": 0, "markers": 0})
+        kinds = {kind: row[kind] for kind in ("good", "quarantined", "markers")}
+        report.partitions.append(
+            {"partition": partition, "offsets": held, "records": records, **kinds, "head": head.get(partition, 0)}
+        )
+        report.raw_records += records
+        report.raw_gaps += held - distinct
+        report.raw_duplicates += records - distinct
+        if sum(kinds.values()) != records:
+            report.problems.append(f"partition {partition}: {records} records, but {kinds} were told apart")
+    if report.raw_gaps:
+        report.problems.append(f"raw has holes: {report.raw_gaps} of {count({}, positions)} offsets are missing")
+    if report.raw_duplicates:
+        report.problems.append(f"raw holds {report.raw_duplicates} records more than once")
+
+
+def _check_log(log: Log, positions: Cut) -> list[str]:
+    """Raw against Kafka, as far back as Kafka reaches."""
+    begin, end = log.begin(), log.end()
+    problems = []
+    for partition, held in positions.items():
+        if held > end.get(partition, 0):
+            problems.append(
+                f"partition {partition}: raw holds offsets up to {held}, the log ends at {end.get(partition, 0)}: "
+                "the log was truncated or made anew"
+            )
+    for partition, first in begin.items():
+        if positions.get(partition, 0) < first:
+            problems.append(
+                f"partition {partition}: Kafka begins at {first}, raw ends at {positions.get(partition, 0)}: "
+                "what lies between is lost; retention is shorter than the lander's pause"
+            )
+    return problems
+
+
+def _await_raw(settings: Settings, raw: Raw, head: Cut):  # type: ignore[no-untyped-def]
+    """The first version of raw that holds `head`."""
+
+    def give_up(state) -> None:  # type: ignore[no-untyped-def]
+        raise RawDamaged(
+            f"raw has not come to {head} within {settings.verify_timeout_seconds:.0f} s; is the lander running?"
+        )
+
+    def landed():  # type: ignore[no-untyped-def]
+        table = raw.table()
+        return table if covers(raw.positions(table), head) else None
+
+    return Retrying(
+        retry=retry_if_result(lambda table: table is None),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(settings.verify_timeout_seconds),
+        retry_error_callback=give_up,
+    )(landed)
+
+
+def _compare(answer: Answer, expected: pa.Table) -> ViewReport:
+    served, examples, differing = answer.merged, [], 0
+    if not served.equals(expected):
+        keys = ", ".join(f'"{name}"' for name in expected.column_names)
+        with duckdb.connect() as db:
+            db.execute("SET TimeZone = 'UTC'")
+            db.register("served", served)
+            db.register("expected", expected)
+            for what, one, other in (("served", "served", "expected"), ("from raw", "expected", "served")):
+                rows = db.execute(f"SELECT {keys} FROM {one} EXCEPT ALL SELECT {keys} FROM {other}").fetchall()
+                differing = max(differing, len(rows))
+                examples += [f"{what}: {row}"[:300] for row in rows[:_EXAMPLES]]
+    return ViewReport(
+        view=answer.view,
+        frontier=format_time(answer.frontier),
+        cut=answer.cut,
+        head=answer.head,
+        rows_compared=max(len(served), len(expected)),
+        from_batch=len(answer.batch),
+        from_speed=len(answer.speed),
+        mismatches=differing,
+        examples=examples,
+    )

@@ -160,7 +160,9 @@ def _plain(value: object) -> object:
 
 
 def _print_report(report: Report) -> None:
-    views = Table("view", "frontier", "head", "rows compared", "from batch", "from speed", "mismatches", title=report.domain)
+    views = Table(
+        "view", "frontier", "head", "rows compared", "from batch", "from speed", "mismatches", title=report.domain
+    )
     for view in report.views:
         row = asdict(view)
         views.add_row(

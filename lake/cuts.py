@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from lake.errors import NotSealed
+
 Cut = dict[int, int]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +29,13 @@ def from_ms(ms: int) -> datetime:
 def segment_start(ms: int, segment_seconds: int) -> int:
     """The start, in ms, of the segment [start, start + segment) that holds `ms`."""
     return ms - ms % (segment_seconds * 1000)
+
+
+def check_boundary(t: datetime, segment_seconds: int) -> None:
+    """Raise NotSealed unless `t` is the boundary of two segments, the only place where two layers can meet."""
+    if segment_start(epoch_ms(t), segment_seconds) != epoch_ms(t) or from_ms(epoch_ms(t)) != t:
+        near = from_ms(segment_start(epoch_ms(t), segment_seconds))
+        raise NotSealed(f"{format_time(t)} is inside a segment of {segment_seconds} s; use {format_time(near)}")
 
 
 def parse_time(text: str) -> datetime:

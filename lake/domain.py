@@ -18,9 +18,7 @@ from lake.expressions import nearest
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TYPES = ("string", "integer", "decimal(p,s)", "double", "boolean", "timestamp", "timestamp_ms")
-_TYPE = re.compile(
-    r"^(string|integer|double|boolean|timestamp|timestamp_ms|decimal\((\d+),\s*(\d+)\))$"
-)
+_TYPE = re.compile(r"^(string|integer|double|boolean|timestamp|timestamp_ms|decimal\((\d+),\s*(\d+)\))$")
 # 10^18 events of 10^18 still fit the 38 digits of a sum.
 MAX_DECIMAL_DIGITS = 18
 
@@ -107,13 +105,9 @@ class Domain(_Strict):
     def _check(self) -> Domain:
         time = self.fields.get(self.event_time)
         if time is None:
-            raise ValueError(
-                f"event_time: '{self.event_time}' is no field; {nearest(self.event_time, self.fields)}"
-            )
+            raise ValueError(f"event_time: '{self.event_time}' is no field; {nearest(self.event_time, self.fields)}")
         if not time.type.startswith("timestamp") or not time.required:
-            raise ValueError(
-                f"event_time: field '{self.event_time}' must be a required timestamp or timestamp_ms"
-            )
+            raise ValueError(f"event_time: field '{self.event_time}' must be a required timestamp or timestamp_ms")
         for view in self.views.values():
             self._check_view(view)
         return self
@@ -126,14 +120,10 @@ class Domain(_Strict):
             if name in view.group_by:
                 raise ValueError(f"{at}: '{name}' is both a key and a measure; rename one")
             if len(measure) != 1:
-                raise ValueError(
-                    f"{at}.measures.{name}: expected one measure such as {{sum: amount}}, found {measure}"
-                )
+                raise ValueError(f"{at}.measures.{name}: expected one measure such as {{sum: amount}}, found {measure}")
             [(kind, argument)] = measure.items()
             if kind not in measures.MEASURES:
-                raise ValueError(
-                    f"{at}.measures.{name}: '{kind}' is no measure; {nearest(kind, measures.MEASURES)}"
-                )
+                raise ValueError(f"{at}.measures.{name}: '{kind}' is no measure; {nearest(kind, measures.MEASURES)}")
             if not (kind == "count" and argument == "*"):
                 parts[f"{at}.measures.{name}.{kind}"] = argument
         if not view.measures:
@@ -173,7 +163,7 @@ def load_domain(name: str, directory: Path) -> Domain:
 
 
 def load_domains(directory: Path) -> dict[str, Domain]:
-    """Every domain of a directory, by name; view names are unique over all of them, since SQL sees them side by side."""
+    """Every domain of a directory, by name. View names are unique over all, since SQL sees them side by side."""
     domains = {p.stem: load_domain(p.stem, directory) for p in sorted(directory.glob("*.yaml"))}
     owners: dict[str, str] = {}
     for domain in domains.values():

@@ -12,20 +12,17 @@ from collections.abc import Collection, Iterator
 import duckdb
 
 # Deterministic by definition and promised to stay so. `hash` is not: DuckDB may change it between versions.
-ALLOWED_FUNCTIONS = frozenset(
-    """
-    + - * / // % || ~~ !~~ ~~* !~~* abs ceil ceiling floor round sign greatest least mod trunc to_days to_hours
-    to_minutes to_seconds to_months to_years to_weeks to_milliseconds to_microseconds
-    date_trunc date_part datepart extract date_diff datediff time_bucket epoch epoch_ms make_date year month day
-    hour minute second dayofweek isodow dayofyear week quarter strftime coalesce nullif ifnull if
-    lower upper trim ltrim rtrim length strlen substring substr left right concat concat_ws replace reverse
-    split_part starts_with ends_with suffix prefix contains instr position regexp_matches regexp_full_match
-    regexp_extract regexp_replace lpad rpad like_escape not_like_escape md5 sha256
-    """.split()
-)
-_ALLOWED_CLASSES = frozenset(
-    "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE".split()
-)
+_FUNCTIONS = """
++ - * / // % || ~~ !~~ ~~* !~~* abs ceil ceiling floor round sign greatest least mod trunc to_days to_hours
+to_minutes to_seconds to_months to_years to_weeks to_milliseconds to_microseconds date_trunc date_part
+datepart extract date_diff datediff time_bucket epoch epoch_ms make_date year month day hour minute second
+dayofweek isodow dayofyear week quarter strftime coalesce nullif ifnull if lower upper trim ltrim rtrim length
+strlen substring substr left right concat concat_ws replace reverse split_part starts_with ends_with suffix
+prefix contains instr position regexp_matches regexp_full_match regexp_extract regexp_replace lpad rpad
+like_escape not_like_escape md5 sha256
+"""
+ALLOWED_FUNCTIONS = frozenset(_FUNCTIONS.split())
+_CLASSES = "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE"
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -37,25 +34,21 @@ def nearest(name: str, known: Collection[str]) -> str:
 def check(expression: str, columns: Collection[str]) -> None:
     """Raise ValueError, in one sentence, unless `expression` is one allowed scalar over `columns`."""
     with duckdb.connect() as connection:
-        row = connection.execute(
-            "SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]
-        ).fetchone()
+        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
     assert row is not None
     tree = json.loads(row[0])
     if tree["error"]:
         raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}")
     for node in _nodes(tree["statements"][0]["node"]["select_list"]):
         kind = node["class"]
-        if kind not in _ALLOWED_CLASSES:
+        if kind not in _CLASSES.split():
             raise ValueError(
                 f"'{expression}' uses {kind.lower()}, but a view's expression is one scalar over one event's fields"
             )
         if kind == "COLUMN_REF":
             name = ".".join(node["column_names"])
             if name not in columns:
-                raise ValueError(
-                    f"'{expression}' names '{name}', which is no field; {nearest(name, columns)}"
-                )
+                raise ValueError(f"'{expression}' names '{name}', which is no field; {nearest(name, columns)}")
         if kind == "FUNCTION" and node["function_name"] not in ALLOWED_FUNCTIONS:
             name = node["function_name"]
             raise ValueError(

@@ -104,9 +104,7 @@ class Kernel:
     def keys(self, name: str) -> list[str]:
         return list(self._plans[name].keys)
 
-    def run(
-        self, batch: pa.Table, by: Sequence[str] = (), names: Sequence[str] | None = None
-    ) -> dict[str, pa.Table]:
+    def run(self, batch: pa.Table, by: Sequence[str] = (), names: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """Raw records -> the canonical states of the views in `names` (None: all).
 
         `batch` has RAW_SCHEMA's columns and the int64 columns named in `by`, which become leading keys of each result.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from kafka import KafkaProducer, TopicPartition
@@ -49,10 +49,8 @@ class Log:
         )
         with self._admin() as admin:
             if self._domain.topic not in admin.list_topics():
-                try:
+                with suppress(TopicAlreadyExistsError):
                     admin.create_topics([topic])
-                except TopicAlreadyExistsError:
-                    pass
             admin.wait_for_topics([self._domain.topic])
 
     def topic_id(self) -> str:
@@ -137,4 +135,3 @@ class Log:
             yield admin
         finally:
             admin.close()
-

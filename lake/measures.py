@@ -56,9 +56,7 @@ class Measure:
 
 def _exact_number(duckdb_type: str) -> None:
     if not (duckdb_type.startswith("DECIMAL") or duckdb_type.endswith("INT") or duckdb_type == "INTEGER"):
-        raise ValueError(
-            f"sum needs an integer or decimal, found {duckdb_type}: floating sums depend on their order"
-        )
+        raise ValueError(f"sum needs an integer or decimal, found {duckdb_type}: floating sums depend on their order")
 
 
 MEASURES = {

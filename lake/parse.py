@@ -18,7 +18,7 @@ _NUMBER = "('UBIGINT', 'BIGINT', 'DOUBLE')"
 
 
 def parse_sql(domain: Domain, source: str) -> str:
-    """SELECT over `source` (raw's columns): its columns, then `reason`, then every field, NULL where the record is bad."""
+    """SELECT over `source` (raw's columns): its columns, then `reason`, then every field, NULL where it is bad."""
     paths = "[" + ", ".join(f"'$.{name}'" for name in domain.fields) + "]"
     columns, reasons = [], []
     for index, (name, field) in enumerate(domain.fields.items(), start=1):
@@ -75,9 +75,7 @@ def _typed(field: EventField, kind: str, text: str) -> tuple[str, str]:
         case "timestamp":
             # A cast to TIMESTAMP would silently drop the offset from UTC.
             value = f"(TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
-            return value, (
-                f"{kind} <> 'VARCHAR' OR NOT regexp_full_match({text}, '{_ISO_8601}') OR {value} IS NULL"
-            )
+            return value, (f"{kind} <> 'VARCHAR' OR NOT regexp_full_match({text}, '{_ISO_8601}') OR {value} IS NULL")
         case "double":
             # + 0.0 makes -0.0 and 0.0 one value.
             value = f"(TRY_CAST({text} AS DOUBLE) + 0.0)"

@@ -13,8 +13,9 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from lake.cuts import EPOCH, Cut, epoch_ms, format_time
+from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
 from lake.errors import LogRecreated, NotSealed, RawDamaged
 from lake.parse import MARKER_HEADER
@@ -33,6 +34,7 @@ class Raw:
     def __init__(self, settings: Settings, domain: Domain) -> None:
         self._settings = settings
         self._domain = domain
+        self.domain = domain.name
         self.uri = settings.table_uri("raw", domain.name)
 
     def create(self, topic_id: str) -> DeltaTable:
@@ -54,7 +56,7 @@ class Raw:
         table = self.table()
         if (held := self.topic_id(table)) != topic_id:
             raise LogRecreated(
-                f"topic '{self._domain.topic}' has id {topic_id}, but raw/{self._domain.name} was landed from id {held}: "
+                f"topic '{self._domain.topic}' has id {topic_id}, but raw/{self._domain.name} was landed from {held}: "
                 "the topic was made anew, and its offsets mean other events. Give the domain a new topic name "
                 "and import the old raw, or restore the topic"
             )
@@ -130,6 +132,30 @@ class Raw:
             ) from error
         return rows.cast(pa.schema([RAW_SCHEMA.field(c) for c in columns]))
 
+    def await_positions(self, wanted: Cut, timeout_seconds: float) -> DeltaTable:
+        """The first version from now on that holds every offset before `wanted`. Raises NotSealed after the timeout."""
+
+        def landed() -> DeltaTable | None:
+            table = self.table()
+            return table if covers(self.positions(table), wanted) else None
+
+        def give_up(_: RetryCallState) -> DeltaTable | None:
+            held = self.positions(self.table())
+            behind = {p: offset - held.get(p, 0) for p, offset in wanted.items() if held.get(p, 0) < offset}
+            raise NotSealed(
+                f"after {timeout_seconds:.0f} s raw/{self._domain.name} still lacks records, by partition: {behind}; "
+                "is the lander running (`tidemark status`, `tidemark logs lander`)?"
+            )
+
+        table: DeltaTable | None = Retrying(
+            retry=retry_if_result(lambda table: table is None),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(timeout_seconds),
+            retry_error_callback=give_up,
+        )(landed)
+        assert table is not None
+        return table
+
     def cut(self, t: datetime, table: DeltaTable | None = None) -> Cut:
         """cut(t), from raw alone. Raises NotSealed unless raw holds, in every partition, a marker that seals t.
 
@@ -153,8 +179,8 @@ class Raw:
                     seals.setdefault((marker["t"], marker["partitions"]), set()).add(marker["partition"])
         if not _sealed(seals):
             raise NotSealed(
-                f"raw/{self._domain.name} holds no complete seal of {format_time(t)}; "
-                f"run `tidemark seal --domain {self._domain.name} --at {format_time(t)}` first"
+                f"raw/{self.domain} holds no complete seal of {format_time(t)}; "
+                f"run `tidemark seal --domain {self.domain} --at {format_time(t)}` first"
             )
         return {p: offset for p, offset in first.items() if offset > 0}
 

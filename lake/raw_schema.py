@@ -13,9 +13,7 @@ RAW_SCHEMA = pa.schema(
         pa.field("value", pa.binary()),
         pa.field(
             "headers",
-            pa.list_(
-                pa.field("element", pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())]))
-            ),
+            pa.list_(pa.field("element", pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())]))),
         ),
     ]
 )

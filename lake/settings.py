@@ -74,10 +74,5 @@ def load_settings() -> Settings:
     try:
         return Settings(home=home, _env_file=home / "settings.env")  # type: ignore[call-arg]
     except ValidationError as error:
-        problems = [
-            f"TIDEMARK_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise BadSettings(
-            "; ".join(problems) + f" (set in the environment or in {home}/settings.env)"
-        ) from None
+        problems = [f"TIDEMARK_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise BadSettings("; ".join(problems) + f" (set in the environment or in {home}/settings.env)") from None

@@ -17,7 +17,6 @@ import pyarrow as pa
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
-from lake.kernel import QUARANTINE
 from lake.raw import Raw
 from lake.serving import Answer, Serving
 from lake.settings import Settings
@@ -75,9 +74,7 @@ class Prompt:
             return None
         serving = self.serving(self._owners[table])
         answer = answers.setdefault(table, serving.answer(table))
-        return serving.present(
-            table, {"": answer.merged, "marts": answer.batch, "speed": answer.speed}[schema]
-        )
+        return serving.present(table, {"": answer.merged, "marts": answer.batch, "speed": answer.speed}[schema])
 
     def _raw(self, domain: str) -> pa.Table:
         raw = Raw(self._settings, self._domains[domain])

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 
 import duckdb
 import pyarrow as pa
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from deltalake import DeltaTable
 
-from lake.cuts import Cut, count, covers, format_time, upper
+from lake.cuts import Cut, count, format_time, upper
 from lake.domain import Domain
 from lake.errors import RawDamaged
 from lake.kernel import COUNTS, QUARANTINE, Kernel
@@ -69,7 +69,7 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     quarantine = pin.marts[QUARANTINE]
     head = upper([a.head for a in answers.values()] + [quarantine.cut])
     raw = Raw(settings, domain)
-    table = _await_raw(settings, raw, head)
+    table = raw.await_positions(head, settings.verify_timeout_seconds)
     report.problems += _check_log(Log(settings, domain), raw.positions(table))
     recompute = _Recompute(domain, {**{v: a.head for v, a in answers.items()}, QUARANTINE: quarantine.cut})
     for rows in _readable(raw, table, report):
@@ -105,8 +105,8 @@ class _Recompute:
         groups: dict[tuple, list[str]] = {}
         for name, head in self._heads.items():
             groups.setdefault(tuple(sorted(head.items())), []).append(name)
-        for head, names in groups.items():
-            for name, states in self._kernel.run(between(rows, {}, dict(head)), names=names).items():
+        for at, names in groups.items():
+            for name, states in self._kernel.run(between(rows, {}, dict(at)), names=names).items():
                 self._parts[name].append(states)
                 if len(self._parts[name]) > 20:
                     self._parts[name] = [self._kernel.merge(name, self._parts[name])]
@@ -115,7 +115,7 @@ class _Recompute:
         return self._kernel.merge(name, self._parts[name])
 
 
-def _readable(raw: Raw, table, report: Report) -> Iterator[pa.Table]:  # type: ignore[no-untyped-def]
+def _readable(raw: Raw, table: DeltaTable, report: Report) -> Iterator[pa.Table]:
     """Raw's records in chunks of many files; a file that is lost is a problem, and verification goes on."""
     waiting: list[pa.Table] = []
     for file in raw.files(table):
@@ -174,26 +174,6 @@ def _check_log(log: Log, positions: Cut) -> list[str]:
                 "what lies between is lost; retention is shorter than the lander's pause"
             )
     return problems
-
-
-def _await_raw(settings: Settings, raw: Raw, head: Cut):  # type: ignore[no-untyped-def]
-    """The first version of raw that holds `head`."""
-
-    def give_up(state) -> None:  # type: ignore[no-untyped-def]
-        raise RawDamaged(
-            f"raw has not come to {head} within {settings.verify_timeout_seconds:.0f} s; is the lander running?"
-        )
-
-    def landed():  # type: ignore[no-untyped-def]
-        table = raw.table()
-        return table if covers(raw.positions(table), head) else None
-
-    return Retrying(
-        retry=retry_if_result(lambda table: table is None),
-        wait=wait_fixed(0.2),
-        stop=stop_after_delay(settings.verify_timeout_seconds),
-        retry_error_callback=give_up,
-    )(landed)
 
 
 def _compare(answer: Answer, expected: pa.Table) -> ViewReport:

@@ -17,14 +17,16 @@ from lake.errors import exit_on_error
 from local.demo import run_demo
 from local.doctor import examine
 from local.errors import PartFailed
-from local.parts import DOMAIN, SERVERS, WORKERS
+from local.parts import AIRFLOW, DOMAIN, SERVERS, WORKERS
 from local.ports import Ports
 from local.provision import provision
 from local.stack import Stack
-from local.status import Status, read_status
+from local.status import read_status, render
 from local.tools import find_tools, set_up
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 console = Console()
 
 
@@ -69,7 +71,9 @@ def up(
     """Start parts of the stack and wait until they serve."""
     with exit_on_error():
         stack = configured_stack()
-        names = parts or [*SERVERS, *WORKERS]
+        names = list(parts or [*SERVERS, *WORKERS])
+        if "airflow" in names:
+            names += AIRFLOW[1:]
         if unknown := set(names) - set(stack.parts()):
             raise PartFailed(
                 f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(stack.parts())}"
@@ -79,7 +83,7 @@ def up(
             settings = stack.settings()
             provision(settings, load_domain(DOMAIN, settings.domains_dir))
         stack.up([name for name in names if name in WORKERS])
-        show(read_status(stack))
+        console.print(render(read_status(stack)))
 
 
 @app.command()
@@ -100,7 +104,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
-        show(found)
+        console.print(render(found))
 
 
 @app.command()
@@ -134,7 +138,7 @@ def demo() -> None:
     with exit_on_error():
         stack = configured_stack(segment_seconds=10)
         run_demo(stack)
-        show(read_status(stack))
+        console.print(render(read_status(stack)))
 
 
 def configured_stack(segment_seconds: int = 60) -> Stack:
@@ -149,26 +153,6 @@ def configured_stack(segment_seconds: int = 60) -> Stack:
 def _ports(stack: Stack) -> Ports:
     """The environment wins over what settings.env remembers."""
     return Ports.read(stack.variables() | dict(os.environ))
-
-
-def show(status: Status) -> None:
-    table = Table("part", "state", "pid", "PSS MiB", "address", "user", "password", box=None)
-    for part in status.parts:
-        table.add_row(
-            part.name,
-            part.state,
-            str(part.pid or ""),
-            f"{part.pss_bytes / 2**20:.0f}" if part.pid else "",
-            part.address or "",
-            part.user or "",
-            part.password or "",
-        )
-    console.print(table)
-    typer.echo(
-        f"{status.pss_bytes / 2**30:.2f} GiB in all; home {status.home}"
-        if status.running
-        else "The stack is down: `make demo` starts it."
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,178 @@
-"""draft"""
+"""The whole path in one command: a backlog, live events, two batch slices, the merged answer, its proof.
+
+It may be run again at any time: what runs is left running, a backlog that is there is not sent
+again, and the next two slices are built from wherever the frontier is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from lake.cuts import epoch_ms, format_time, from_ms, segment_start
+from lake.domain import Domain, load_domain
+from lake.errors import BadSettings
+from lake.log import Log
+from lake.serving import Serving
+from lake.settings import Settings
+from local.airflow import Airflow
+from local.errors import DemoFailed
+from local.parts import AIRFLOW, AIRFLOW_USER, DOMAIN, SERVERS
+from local.provision import provision
+from local.stack import Stack
+
+DAG = "build_marts"
+BETWEEN_SLICES = timedelta(minutes=1)
+SLICE_SECONDS = 300
+
+_SUMMARY = """
+select country, sum(m.revenue) as revenue, sum(m.orders) as orders,
+       coalesce(sum(b.orders), 0) as orders_from_batch, coalesce(sum(s.orders), 0) as orders_from_speed
+from revenue_by_country_hour m
+left join marts.revenue_by_country_hour b using (country, hour)
+left join speed.revenue_by_country_hour s using (country, hour)
+group by country order by revenue desc
+"""
 
 
-def run_demo(stack): ...
+def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
+    """Leaves the stack running, also when it raises: DemoFailed, PartFailed, PortTaken, DiskFull."""
+    begun = time.monotonic()
+
+    def tell(text: str) -> None:
+        say(f"[{time.monotonic() - begun:4.0f} s] {text}")
+
+    tell("Kafka, MinIO, store: starting")
+    stack.up(SERVERS)
+    settings = stack.settings()
+    domain = load_domain(DOMAIN, settings.domains_dir)
+    provision(settings, domain)
+    tell("lander, speed layer, backlog, Airflow, dashboard: starting")
+    stack.start(["lander", "speed"])
+    backlog = _start_backlog(stack, _missing_backlog(settings, domain), tell)
+    stack.start([*AIRFLOW, "dashboard"])
+    _await_backlog(backlog)
+    stack.start(["producer"])
+    first = _next_boundary(datetime.now(UTC), settings.segment_seconds)
+    stack.await_healthy(["lander", "speed", *AIRFLOW, "dashboard", "producer"])
+    tell("everything serves; live events flow")
+
+    variables = stack.variables()
+    address = stack.parts()["airflow"].address
+    assert address is not None
+    airflow = Airflow(address, AIRFLOW_USER, variables["TIDEMARK_AIRFLOW_PASSWORD"])
+    airflow.unpause(DAG, wait_seconds=90)
+    serving = Serving(settings, domain)
+    for t1 in (first, first + BETWEEN_SLICES):
+        _build_slice(airflow, serving, t1, tell)
+    tell("both slices are built; the merged view:")
+    _tidemark(stack, "sql", _SUMMARY)
+    _show_freshness(serving, domain, tell)
+    tell("recomputing everything from raw to compare")
+    _tidemark(stack, "verify", "--domain", DOMAIN)
+    tell("done; all of it goes on running (`make down` stops it)")
+
+
+def _missing_backlog(settings: Settings, domain: Domain) -> int:
+    """How many events of the backlog the log does not have yet."""
+    wanted = os.environ.get("TIDEMARK_DEMO_BACKLOG", "1000000")
+    if not wanted.isdecimal():
+        raise BadSettings(f"TIDEMARK_DEMO_BACKLOG={wanted!r}: a number of events, like 1000000")
+    return max(0, int(wanted) - sum(Log(settings, domain).end().values()))
+
+
+def _start_backlog(
+    stack: Stack, events: int, tell: Callable[[str], None]
+) -> subprocess.Popen[bytes] | None:
+    if not events:
+        tell("the backlog is there already")
+        return None
+    tell(f"backlog: {events:,} events")
+    command = ["streaming.produce", "--domain", DOMAIN, "--count", str(events), "--seed", "7"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], env=stack.environment(), stdin=subprocess.DEVNULL
+    )
+
+
+def _await_backlog(backlog: subprocess.Popen[bytes] | None) -> None:
+    if backlog is not None and (code := backlog.wait()):
+        raise DemoFailed(
+            f"the backlog's producer ended with {code}; see above, then `make demo` again"
+        )
+
+
+def _next_boundary(t: datetime, segment_seconds: int) -> datetime:
+    """The first segment boundary after `t`."""
+    segment = segment_seconds * 1000
+    return from_ms(segment_start(epoch_ms(t), segment_seconds) + segment)
+
+
+def _build_slice(
+    airflow: Airflow, serving: Serving, t1: datetime, tell: Callable[[str], None]
+) -> None:
+    """Build [frontier, t1) through Airflow. Raises DemoFailed with the failed task and its log."""
+    wait = (t1 - datetime.now(UTC)).total_seconds()
+    if wait > 0:
+        tell(f"waiting {wait:.0f} s for the slice's end, {format_time(t1)}")
+        time.sleep(wait)
+    marts = serving.pin().marts
+    t0 = min(marts[view].frontier for view in marts)
+    if t0 >= t1:
+        return
+    span = f"[{format_time(t0)}, {format_time(t1)})"
+    conf = {"domain": DOMAIN, "t0": format_time(t0), "t1": format_time(t1)}
+    run = airflow.trigger(DAG, conf)
+    tell(f"slice {span}: Airflow runs {DAG}")
+    deadline, shown = time.monotonic() + SLICE_SECONDS, ""
+    while (state := airflow.state(DAG, run)) not in ("success", "failed"):
+        tasks = airflow.tasks(DAG, run)
+        progress = ", ".join(f"{task.name} {task.state}" for task in tasks)
+        if progress != shown:
+            tell(f"  {progress}")
+            shown = progress
+        if time.monotonic() > deadline:
+            raise DemoFailed(
+                f"slice {span} is still {state} after {SLICE_SECONDS} s ({progress}): "
+                f"look at {airflow.address}/dags/{DAG}, and at `make status` and `tidemark logs scheduler`"
+            )
+        time.sleep(1)
+    if state == "failed":
+        raise DemoFailed(_explain(airflow, run, span))
+    tell(f"slice {span}: built")
+
+
+def _explain(airflow: Airflow, run: str, span: str) -> str:
+    failed = [task for task in airflow.tasks(DAG, run) if task.state == "failed"]
+    logs = "\n".join(
+        f"task {task.name}, the end of its log:\n{airflow.log_tail(DAG, run, task)}"
+        for task in failed
+    )
+    return (
+        f"slice {span} failed in {', '.join(task.name for task in failed) or 'no task'}.\n{logs}\n"
+        f"The whole log is at {airflow.address}/dags/{DAG}/runs/{run}. Everything is left running: "
+        "once the cause is gone, `make demo` builds the slice again"
+    )
+
+
+def _show_freshness(serving: Serving, domain: Domain, tell: Callable[[str], None]) -> None:
+    for view in domain.views:
+        answer = serving.answer(view)
+        fresh = "no speed state yet"
+        if answer.fresh_to:
+            fresh = f"fresh to {(datetime.now(UTC) - answer.fresh_to).total_seconds():.1f} s ago"
+        tell(
+            f"{view}: {answer.merged.num_rows} rows, batch up to {format_time(answer.frontier)}, {fresh}"
+        )
+
+
+def _tidemark(stack: Stack, *arguments: str) -> None:
+    """Run the command line as a user would. Raises DemoFailed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lake.cli", *arguments], env=stack.environment(), check=False
+    )
+    if done.returncode:
+        raise DemoFailed(f"`tidemark {arguments[0]}` ended with {done.returncode}; see above")

@@ -119,7 +119,8 @@ def _program(program: _Program) -> Finding:
     said = subprocess.run(
         [path, program.version_option], check=False, capture_output=True, text=True
     )
-    match = re.search(r"(\d+)((?:\.\d+)*)", said.stdout + said.stderr)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", said.stdout + said.stderr)  # Maven colours even a pipe
+    match = re.search(r"(\d+)((?:\.\d+)*)", plain)
     found = match[0] if match else "?"
     ok = match is not None and said.returncode == 0 and _is_enough(program, found)
     return Finding(program.name, found, wanted, ok, program.package)

@@ -43,16 +43,11 @@ def store(url: str) -> str | None:
     return None
 
 
-def airflow(address: str) -> str | None:
-    """Database, scheduler and DAG processor; a triggerer is needed by no DAG of ours."""
+def airflow(address: str, component: str) -> str | None:
+    """What Airflow's API says of its `component`: metadatabase, scheduler, dag_processor."""
     url = f"{address}/api/v2/monitor/health"
     try:
-        reply = httpx.get(url, timeout=_REPLY_SECONDS)
-        body = reply.json()
+        status = (httpx.get(url, timeout=_REPLY_SECONDS).json().get(component) or {}).get("status")
     except (httpx.HTTPError, ValueError) as error:
         return f"{url}: {type(error).__name__}"
-    for component in ("metadatabase", "scheduler", "dag_processor"):
-        status = (body.get(component) or {}).get("status")
-        if status != "healthy":
-            return f"{component} is {status}"
-    return None
+    return None if status == "healthy" else f"{url}: {component} is {status}"

@@ -26,7 +26,8 @@ AIRFLOW_USER = "admin"
 
 # In this order they start; stages of a shut-down go the other way.
 SERVERS = ("kafka", "minio", "store")
-WORKERS = ("lander", "speed", "airflow", "dashboard", "producer")
+AIRFLOW = ("airflow", "scheduler", "dag-processor")
+WORKERS = ("lander", "speed", *AIRFLOW, "dashboard", "producer")
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,28 @@ def all_parts(
             f"{HOST}:{ports.store}",
         ),
         _python("lander", "streaming.land", "--domain", DOMAIN),
-        _python("speed", "streaming.speed", "--domain", DOMAIN, ports={"prism": ports.prism}),
+        _python("speed", "streaming.speed", "--domain", DOMAIN),
+        # What `airflow standalone` runs, but each under supervision; without the triggerer, which no
+        # DAG of ours needs, and without the log servers, which listen on every network.
         Part(
             "airflow",
-            ["airflow", "standalone"],
+            ["airflow", "api-server"],
             {"airflow": ports.airflow},
-            lambda: _prepare_airflow(home / "airflow", secrets["TIDEMARK_AIRFLOW_PASSWORD"]),
-            lambda: health.airflow(airflow_url),
+            lambda: _prepare_airflow(home, ports, secrets),
+            lambda: health.airflow(airflow_url, "metadatabase"),
             airflow_url,
+            start_seconds=180,
+        ),
+        Part(
+            "scheduler",
+            ["airflow", "scheduler", "--skip-serve-logs"],
+            unhealthy=lambda: health.airflow(airflow_url, "scheduler"),
+            start_seconds=180,
+        ),
+        Part(
+            "dag-processor",
+            ["airflow", "dag-processor"],
+            unhealthy=lambda: health.airflow(airflow_url, "dag_processor"),
             start_seconds=180,
         ),
         Part(
@@ -144,8 +159,8 @@ def write_private(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _python(name: str, module: str, *options: str, ports: Mapping[str, int] | None = None) -> Part:
-    return Part(name, [sys.executable, "-m", module, *options], ports or {})
+def _python(name: str, module: str, *options: str) -> Part:
+    return Part(name, [sys.executable, "-m", module, *options])
 
 
 def _kafka_java(tools: Tools) -> list[str]:
@@ -189,6 +204,19 @@ def _prepare_store(home: Path, ports: Ports, url: str) -> None:
     )
 
 
-def _prepare_airflow(airflow: Path, password: str) -> None:
+def _prepare_airflow(home: Path, ports: Ports, secrets: Mapping[str, str]) -> None:
+    airflow = home / "airflow"
     airflow.mkdir(exist_ok=True)
+    password = secrets["TIDEMARK_AIRFLOW_PASSWORD"]
     write_private(airflow / "passwords.json", json.dumps({AIRFLOW_USER: password}))
+    migration = subprocess.run(
+        [str(Path(sys.executable).parent / "airflow"), "db", "migrate"],
+        env=os.environ | environment(home, ports, secrets),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if migration.returncode:
+        raise PartFailed(
+            f"Airflow's database could not be made: {migration.stderr.strip()[-2000:]}"
+        )

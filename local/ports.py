@@ -28,7 +28,6 @@ class Ports:
     store: int = 16379
     airflow: int = 18080
     dashboard: int = 18501
-    prism: int = 18073
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Ports:

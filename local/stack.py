@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from xmlrpc.client import Fault
 
 from lake.settings import Settings
 from local.cache import require_free_disk
@@ -71,6 +72,11 @@ class Stack:
         }
         return Settings(home=self.home, **fields)  # type: ignore[arg-type]
 
+    def environment(self) -> dict[str, str]:
+        """The environment of whatever works with this stack."""
+        variables = self.variables()
+        return os.environ | variables | environment(self.home, Ports.read(variables), variables)
+
     def parts(self) -> dict[str, Part]:
         variables = self.variables()
         return all_parts(self.home, Ports.read(variables), variables, self._tools)
@@ -87,16 +93,18 @@ class Stack:
             for name, port in part.ports.items():
                 require_free(part.name, name, port)
         if not self.supervisor.process():
-            variables = self.variables()
             self.supervisor.start(
                 {name: part.command for name, part in parts.items()},
-                os.environ | variables | environment(self.home, Ports.read(variables), variables),
+                self.environment(),
                 ROOT,
                 self._die_with_parent,
             )
         for part in wanted:
             part.prepare()
-            self.supervisor.call("startProcess", part.name, False)
+            try:
+                self.supervisor.call("startProcess", part.name, False)
+            except Fault as fault:
+                raise PartFailed(f"{part.name} cannot be started: {fault.faultString}") from fault
 
     def await_healthy(self, names: Sequence[str]) -> None:
         """Wait until each part serves. Raises PartFailed with the reason and the end of its log."""

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
+from rich.console import Group
+from rich.table import Table
 
 from local.memory import family, pss_bytes
 from local.parts import AIRFLOW_USER
@@ -67,3 +69,22 @@ def read_status(stack: Stack) -> Status:
         )
     total = pss_bytes(family(supervisor)) if supervisor else 0
     return Status(str(stack.home), supervisor is not None, total, parts)
+
+
+def render(status: Status) -> Group:
+    """The status as a person reads it."""
+    if not status.running:
+        return Group("The stack is down: `make demo` starts it.")
+    parts = Table("part", "state", "pid", "processes", "PSS MiB", box=None)
+    for part in status.parts:
+        row = (part.pid, part.processes, part.pss_bytes >> 20) if part.pid else ("", "", "")
+        parts.add_row(part.name, part.state, *map(str, row))
+    addresses = Table(box=None, show_header=False)
+    addresses.add_column(no_wrap=True)
+    addresses.add_column(overflow="fold")
+    for part in status.parts:
+        if part.pid and part.address:
+            login = " / ".join(filter(None, (part.user, part.password)))
+            addresses.add_row(part.name, f"{part.address}   {login}".rstrip())
+    total = f"{status.pss_bytes / 2**30:.2f} GiB (PSS) in all; state and logs in {status.home}"
+    return Group(parts, "", total, "", addresses)

@@ -74,7 +74,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=in_child,  # noqa: PLW1509  only a system call or two run in it
+                preexec_fn=in_child,
             )
         deadline = time.monotonic() + 20
         while not self._answers():

@@ -1,0 +1,237 @@
+"""Builds one slice of a domain: `python -m jobs.build_mart --domain shop --t1 2026-11-21T09:00:00Z`.
+
+Invariant: running it twice, at once, late or as a zombie gives the same marts. Each view commits alone, so a build that
+was refused for one view has still done the others, and can be run again as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from pyspark.sql import SparkSession
+
+from jobs.carry import unpack
+from jobs.columns import spark_schema
+from jobs.session import start_session
+from jobs.slices import Slice, Span, compute
+from jobs.tile import commit_tile, take_turn
+from lake.cuts import EPOCH, Cut, epoch_ms, format_time, from_ms, parse_time, segment_start
+from lake.domain import Domain, load_domain
+from lake.errors import TidemarkError, TileRefused, exit_on_error
+from lake.expressions import nearest
+from lake.kernel import COUNTS, Kernel
+from lake.marts import Manifest, check_tile, manifests, mart_uri, unbroken
+from lake.raw import Raw
+from lake.settings import Settings, load_settings
+from lake.tables import open_table
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one view's tile: 'append' and 'replace' were committed, 'present' was there already."""
+
+    view: str
+    action: str
+    t0: str
+    t1: str
+    rows: int
+    events: int
+    good: int
+    quarantined: int
+    markers: int
+    seconds: float
+
+
+class Build:
+    """One run for one T1; views that have come equally far share one pass over raw."""
+
+    def __init__(self, settings: Settings, domain: Domain, t1: datetime, say: Say) -> None:
+        self._settings, self._domain, self._t1, self._say = settings, domain, t1, say
+        self._kernel = Kernel(domain)
+        self._raw = Raw(settings, domain)
+        self._version = self._raw.table()
+        self._session: SparkSession | None = None
+        self._id = secrets.token_hex(8)
+        self.built: list[Built] = []
+        self.refused: list[TidemarkError] = []
+
+    def run(self, views: Iterable[str] | None, t0: datetime | None) -> None:
+        """Build the views (None: all), each from t0 (None: its frontier). Refusals are kept, not raised."""
+        self._check_times(t0)
+        starts: dict[datetime, list[str]] = {}
+        for view in self._named(views):
+            try:
+                start = self._start(view, t0)
+            except TileRefused as refusal:
+                self.refused.append(refusal)
+                continue
+            if start is not None:
+                starts.setdefault(start, []).append(view)
+        for start, group in sorted(starts.items()):
+            self._build(start, group)
+
+    def _build(self, t0: datetime, views: list[str]) -> None:
+        span = self._span(t0)
+        todo = []
+        for view in views:
+            try:  # before the work as well as before the commit
+                check_tile(self._tiles(view), self._manifest(view, Slice(span, None, {})))
+                todo.append(view)
+            except TileRefused as refusal:
+                self.refused.append(refusal)
+        if not todo:
+            return
+        session = self._started()
+        self._say(f"reading [{format_time(span.t0)}, {format_time(span.t1)}) of raw/{self._domain.name}")
+        computed = compute(session, self._domain, self._raw, self._version, span)
+        self._say(f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers")
+        for view in todo:
+            try:
+                self._commit(session, view, computed)
+            except TileRefused as refusal:
+                self.refused.append(refusal)
+        if computed.parcels is not None:
+            computed.parcels.unpersist()
+
+    def _commit(self, session: SparkSession, view: str, computed: Slice) -> None:
+        began = time.monotonic()
+        manifest = self._manifest(view, computed)
+        schema = self._kernel.schema(view)
+        turn = take_turn(self._settings, self._uri(view), manifest)
+        states = unpack(computed.parcels, view, schema) if manifest.rows and computed.parcels is not None else None
+        commit_tile(session, self._settings, turn, spark_schema(schema), states)
+        self._done(view, turn.action, manifest, time.monotonic() - began)
+
+    def _done(self, view: str, action: str, m: Manifest, seconds: float) -> None:
+        self._say(f"{view}: {action} {m.span}, {m.rows} rows")
+        counts = (m.rows, m.events, m.good, m.quarantined, m.markers)
+        self.built.append(
+            Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1))
+        )
+
+    def _start(self, view: str, t0: datetime | None) -> datetime | None:
+        """Where this view's slice begins; None if its tile ends at T1 already."""
+        if t0 is not None:
+            return t0
+        tiles = unbroken(self._tiles(view))
+        frontier = tiles[-1].t1 if tiles else EPOCH
+        if frontier == self._t1:
+            self._done(view, "present", tiles[-1], 0.0)
+            return None
+        if frontier > self._t1:
+            raise TileRefused(
+                f"{view} is built up to {format_time(frontier)} already, beyond t1 {format_time(self._t1)}; "
+                "to rebuild a tile give its t0 and t1"
+            )
+        return frontier
+
+    def _span(self, t0: datetime) -> Span:
+        start, end = (self._raw.cut(t, self._version) for t in (t0, self._t1))
+        return Span(t0, self._t1, _canonical(start), _canonical(end))
+
+    def _tiles(self, view: str) -> list[Manifest]:
+        uri = self._uri(view)
+        table = open_table(self._settings, uri)
+        return manifests(table, self._settings, uri) if table else []
+
+    def _manifest(self, view: str, computed: Slice) -> Manifest:
+        span = computed.span
+        return Manifest(
+            t0=span.t0,
+            t1=span.t1,
+            cut_start=span.start,
+            cut_end=span.end,
+            definition_hash=self._kernel.definition_hash(view),
+            rows=computed.rows.get(view, 0),
+            events=computed.events,
+            good=computed.good,
+            quarantined=computed.quarantined,
+            markers=computed.markers,
+            build_id=self._id,
+        )
+
+    def _uri(self, view: str) -> str:
+        return mart_uri(self._settings, self._domain.name, view)
+
+    def _named(self, views: Iterable[str] | None) -> list[str]:
+        known = [name for name in self._kernel.names if name != COUNTS]
+        for view in views or ():
+            if view not in known:
+                raise TidemarkError(f"domain '{self._domain.name}' has no view '{view}'; {nearest(view, known)}")
+        return known if views is None else list(views)
+
+    def _check_times(self, t0: datetime | None) -> None:
+        for name, t in (("t0", t0), ("t1", self._t1)):
+            seconds = self._settings.segment_seconds
+            if t is not None and (before := segment_start(epoch_ms(t), seconds)) != epoch_ms(t):
+                raise TileRefused(
+                    f"{name} {format_time(t)} lies within a segment of {seconds} s, so speed could not go on from it; "
+                    f"use {format_time(from_ms(before))} or {format_time(from_ms(before + seconds * 1000))}"
+                )
+        if t0 is not None and t0 >= self._t1:
+            raise TileRefused(f"[{format_time(t0)}, {format_time(self._t1)}) is no slice; t0 must be before t1")
+
+    def _started(self) -> SparkSession:
+        if self._session is None:
+            self._say("starting Spark")
+            self._session = start_session(self._settings, f"build_mart {self._domain.name}")
+        return self._session
+
+
+def _canonical(cut: Cut) -> Cut:
+    """Without zeros: a partition made after T adds one to a cut that was taken before it existed."""
+    return {partition: offset for partition, offset in sorted(cut.items()) if offset}
+
+
+def report(build: Build, seconds: float) -> str:
+    """The outcome as a table."""
+    names = ("view", "tile", "rows", "events", "good", "quarantined", "markers", "action", "seconds")
+    lines = [names] + [
+        (b.view, f"{b.t0} .. {b.t1}", *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers)), b.action, str(b.seconds))
+        for b in build.built
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*table, f"{seconds:.1f} s in all"])
+
+
+def main() -> None:
+    arguments = _arguments()
+    began = time.monotonic()
+    with exit_on_error():
+        settings = load_settings()
+        domain = load_domain(arguments.domain, settings.domains_dir)
+        build = Build(settings, domain, arguments.t1, lambda line: print(line, file=sys.stderr, flush=True))
+        build.run(arguments.views, arguments.t0)
+        seconds = time.monotonic() - began
+        if arguments.json:
+            refused = [str(refusal) for refusal in build.refused]
+            views = [asdict(built) for built in build.built]
+            print(json.dumps({"domain": domain.name, "views": views, "refused": refused, "seconds": round(seconds, 1)}))
+        else:
+            print(report(build, seconds))
+        if build.refused:
+            raise TileRefused("\n".join(str(refusal) for refusal in build.refused))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m jobs.build_mart", description="Build one slice of a domain's marts.")
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--t1", required=True, type=parse_time, help="end of the slice, excluded; ISO 8601")
+    parser.add_argument("--t0", type=parse_time, help="its start; without it, each view goes on from its frontier")
+    parser.add_argument("--views", type=lambda text: text.split(","), help="a,b; without it, all and the quarantine")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

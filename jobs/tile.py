@@ -1,0 +1,84 @@
+"""Commits a tile: its states and its manifest in one Delta commit, next in turn or not at all.
+
+Invariant: a commit lands only on the state of the mart that `check_tile` has judged. Every commit carries the one
+transaction id with the version after the last one that it saw, so of two builders one is refused, whether they meet
+(Delta finds a conflict) or one comes late (Delta skips it, silently; so we look). Whatever else commits in between,
+such as a vacuum, changes no tile and disturbs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import lit
+from pyspark.sql.types import StructType
+
+from deltalake import DeltaTable
+from jobs.session import s3a_uri
+from lake.errors import TileRefused
+from lake.marts import MANIFEST, TILE, Manifest, check_tile, manifests
+from lake.settings import Settings
+from lake.tables import open_table
+
+TRANSACTION = "tidemark-tile"
+ROWS_PER_FILE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A tile that fits into the mart as it was looked at, and the transaction version that only one builder can take."""
+
+    uri: str
+    manifest: Manifest
+    action: str
+    version: int
+
+    @property
+    def guard(self) -> dict[str, str]:
+        """Delta's compare-and-set, as options of the write."""
+        return {"txnAppId": TRANSACTION, "txnVersion": str(self.version)}
+
+
+def take_turn(settings: Settings, uri: str, manifest: Manifest) -> Turn:
+    """Judge the tile on the newest version of the mart. Raises TileRefused."""
+    table = open_table(settings, uri)
+    existing = manifests(table, settings, uri) if table else []
+    return Turn(uri, manifest, check_tile(existing, manifest), _taken(table) + 1)
+
+
+def commit_tile(session: SparkSession, settings: Settings, turn: Turn, schema: StructType, states: DataFrame | None) -> None:
+    """Write states (None: no rows) and manifest. Raises TileRefused if another builder's commit came first."""
+    manifest = turn.manifest
+    rows = session.range(1).select(
+        lit(manifest.tile).alias(TILE),
+        lit(manifest.model_dump_json()).alias(MANIFEST),
+        *(lit(None).cast(field.dataType).alias(field.name) for field in schema),
+    )
+    if states is not None:
+        nothing = lit(None).cast("string").alias(MANIFEST)
+        rows = states.select(lit(manifest.tile).alias(TILE), nothing, "*").unionAll(rows)
+    writer = rows.coalesce(1 + manifest.rows // ROWS_PER_FILE).write.format("delta").mode("overwrite")
+    writer = writer.option("replaceWhere", f"{TILE} = '{manifest.tile}'").partitionBy(TILE)
+    failure: Exception | None = None
+    try:
+        writer.options(**turn.guard).option("userMetadata", manifest.build_id).save(s3a_uri(turn.uri))
+    except (Py4JJavaError, PySparkException) as error:
+        failure = error
+    table = open_table(settings, turn.uri)
+    if table and manifest.build_id in {m.build_id for m in manifests(table, settings, turn.uri)}:
+        return
+    if failure and _taken(table) < turn.version:
+        raise failure  # nobody was faster: something is broken
+    raise TileRefused(
+        f"tile {manifest.span} of {turn.uri} by build {manifest.build_id} was not committed: another build has "
+        "committed to this mart since this one looked at it; run the build again, it will find the tile done or redo it"
+    ) from failure
+
+
+def _taken(table: DeltaTable | None) -> int:
+    """The last transaction version that a builder has committed; -1 if none."""
+    version = table.transaction_version(TRANSACTION) if table else None
+    return -1 if version is None else version

@@ -1,0 +1,187 @@
+"""A build gives the states that the kernel gives, once, whoever else builds at the same time."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pytest
+
+from jobs import tile
+from jobs.columns import spark_schema
+from jobs.tile import commit_tile, take_turn
+from lake.cuts import EPOCH, count
+from lake.errors import NotSealed, RawDamaged, TileRefused
+from lake.kernel import COUNTS, Kernel
+from lake.marts import Manifest, Mart, mart_uri
+from lake.tables import filesystem
+from tests.jobs.conftest import NINE
+
+VIEW = "revenue_by_country_hour"
+TEN, ELEVEN = NINE + timedelta(hours=1), NINE + timedelta(hours=2)
+
+
+def _mart(sandbox, view: str = VIEW) -> Mart:
+    kernel = Kernel(sandbox.domain)
+    return Mart(sandbox.settings, sandbox.domain.name, view, kernel.schema(view), kernel.definition_hash(view))
+
+
+def _expected(sandbox, landed, view: str, end) -> pa.Table:
+    kernel = Kernel(sandbox.domain)
+    return kernel.merge(view, [kernel.run(part)[view] for part in landed.raw.scan({}, landed.raw.cut(end))])
+
+
+def _served(sandbox, view: str = VIEW) -> pa.Table:
+    return Kernel(sandbox.domain).merge(view, _mart(sandbox, view).snapshot().states)
+
+
+def _spans(sandbox) -> list[str]:
+    return [m.span for m in _mart(sandbox).snapshot().tiles]
+
+
+def _two_hours(landed) -> None:
+    landed.events(NINE - timedelta(hours=1), 3600, 300)
+    landed.seal(NINE)
+    landed.events(NINE + timedelta(minutes=1), 3000, 300)
+    landed.seal(TEN)
+
+
+def test_two_slices_hold_the_kernels_states_and_their_counts_add_up_to_their_offsets(sandbox, landed, build):
+    _two_hours(landed)
+    built = build(NINE) + build(TEN)
+    for view in Kernel(sandbox.domain).names:
+        if view != COUNTS:
+            assert _served(sandbox, view).equals(_expected(sandbox, landed, view, TEN)), view
+            assert _mart(sandbox, view).snapshot().cut == landed.raw.cut(TEN)
+    assert {b.action for b in built} == {"append"}
+    for manifest in _mart(sandbox).snapshot().tiles:
+        assert count(manifest.cut_start, manifest.cut_end) == manifest.events
+        assert manifest.events == manifest.good + manifest.quarantined + manifest.markers
+    assert [m.markers for m in _mart(sandbox).snapshot().tiles] == [0, sandbox.domain.partitions]
+    assert _mart(sandbox).snapshot().tiles[0].quarantined > 0
+
+
+def test_a_slice_rebuilt_twice_keeps_its_rows_and_a_build_without_t0_finds_it_done(sandbox, landed, build):
+    _two_hours(landed)
+    build(NINE, views=[VIEW])
+    build(TEN, views=[VIEW])
+    before = _served(sandbox)
+    assert [b.action for _ in range(2) for b in build(NINE, EPOCH, [VIEW])] == ["replace", "replace"]
+    assert [b.action for b in build(TEN, views=[VIEW])] == ["present"]
+    assert _served(sandbox).equals(before)
+    assert len(_spans(sandbox)) == 2
+
+
+def test_a_slice_without_events_is_a_manifest_alone(sandbox, landed, build):
+    landed.seal(NINE)
+    assert [(b.rows, b.events) for b in build(NINE)] == [(0, 0)] * 3
+    assert _mart(sandbox).snapshot().frontier == NINE
+    assert _served(sandbox).num_rows == 0
+
+
+def test_a_slice_beyond_the_frontier_is_refused_and_says_what_to_build_first(sandbox, landed, build):
+    _two_hours(landed)
+    with pytest.raises(TileRefused, match=r"build \[1970-01-01T00:00:00Z, 2026-11-21T09:00:00Z\) first"):
+        build(TEN, NINE, [VIEW])
+    assert _spans(sandbox) == []
+
+
+def test_a_cut_that_is_not_sealed_or_not_between_segments_is_refused(sandbox, landed, build):
+    _two_hours(landed)
+    with pytest.raises(NotSealed, match="tidemark seal"):
+        build(ELEVEN)
+    with pytest.raises(TileRefused, match="within a segment of 10 s"):
+        build(NINE + timedelta(seconds=3))
+
+
+@pytest.mark.parametrize(("damage", "message"), [("skip", "lacks offsets"), ("again", "holds twice")])
+def test_raw_with_a_hole_or_a_double_is_named_and_nothing_is_committed(sandbox, landed, build, damage, message):
+    landed.events(NINE - timedelta(minutes=2), 60, 40)
+    getattr(landed, damage)(2)
+    landed.events(NINE - timedelta(minutes=1), 60, 40)
+    landed.seal(NINE)
+    with pytest.raises(RawDamaged, match=rf"{message}.*partition 2"):
+        build(NINE, views=[VIEW])
+    assert _spans(sandbox) == []
+
+
+def test_a_lost_raw_file_is_named(sandbox, landed, build):
+    _two_hours(landed)
+    [first, *_] = landed.raw.table().file_uris()
+    path = unquote(first).removeprefix("s3://")
+    filesystem(sandbox.settings).delete_file(path)
+    with pytest.raises(RawDamaged, match=Path(path).name):
+        build(NINE, views=[VIEW])
+
+
+# Two builders. A turn is what a builder holds between looking at the mart and committing; keeping one while others
+# build is a builder that was paused there.
+
+
+def _turn(sandbox, landed, t0, t1, build_id: str) -> tile.Turn:
+    cuts = landed.raw.cut(t0), landed.raw.cut(t1)
+    manifest = Manifest(
+        t0=t0, t1=t1, cut_start=cuts[0], cut_end=cuts[1], build_id=build_id,
+        definition_hash=Kernel(sandbox.domain).definition_hash(VIEW),
+        rows=0, events=0, good=0, quarantined=0, markers=0,
+    )  # fmt: skip
+    return take_turn(sandbox.settings, mart_uri(sandbox.settings, sandbox.domain.name, VIEW), manifest)
+
+
+def _commit(sandbox, spark, turn: tile.Turn) -> None:
+    commit_tile(spark, sandbox.settings, turn, spark_schema(Kernel(sandbox.domain).schema(VIEW)), None)
+
+
+def test_a_zombie_that_commits_after_its_retry_is_refused(sandbox, landed, spark):
+    _two_hours(landed)
+    zombie = _turn(sandbox, landed, EPOCH, NINE, "zombie")
+    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, TEN, "retry"))
+    with pytest.raises(TileRefused, match="another build"):
+        _commit(sandbox, spark, zombie)
+    assert _spans(sandbox) == ["[1970-01-01T00:00:00Z, 2026-11-21T10:00:00Z)"]
+
+
+def test_without_the_transaction_id_a_zombie_takes_back_the_frontier(sandbox, landed, spark, monkeypatch):
+    _two_hours(landed)
+    zombie = _turn(sandbox, landed, EPOCH, NINE, "zombie")
+    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, TEN, "retry"))
+    monkeypatch.setattr(tile.Turn, "guard", {})
+    _commit(sandbox, spark, zombie)
+    assert _spans(sandbox) == ["[1970-01-01T00:00:00Z, 2026-11-21T09:00:00Z)"]
+
+
+def test_of_two_builders_that_commit_at_the_same_moment_one_is_refused(sandbox, landed, spark):
+    _two_hours(landed)
+    for round_ in range(4):  # the first one makes the table
+        turns = [_turn(sandbox, landed, EPOCH, NINE, f"{round_}{name}") for name in "ab"]
+        together, refused = threading.Barrier(2), []
+
+        def commit(turn: tile.Turn) -> None:
+            together.wait()
+            try:
+                _commit(sandbox, spark, turn)
+            except TileRefused:
+                refused.append(turn.manifest.build_id)
+
+        threads = [threading.Thread(target=commit, args=(turn,)) for turn in turns]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [tile_] = _mart(sandbox).snapshot().tiles
+        assert refused == [b for b in (f"{round_}a", f"{round_}b") if b != tile_.build_id]
+
+
+def test_a_commit_that_is_no_builders_does_not_stop_a_builder(sandbox, landed, spark):
+    _two_hours(landed)
+    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, NINE, "first"))
+    turn = _turn(sandbox, landed, NINE, TEN, "second")
+    uri = turn.uri.replace("s3://", "s3a://")
+    spark.sql(f"alter table delta.`{uri}` set tblproperties ('note' = 'x')")
+    assert replace(turn).version == 1
+    _commit(sandbox, spark, turn)
+    assert len(_spans(sandbox)) == 2

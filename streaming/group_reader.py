@@ -16,14 +16,14 @@ from lake.cuts import Cut
 from lake.errors import LogRecreated
 from lake.settings import Settings
 from lake.store import Resume, SpeedStore
-from streaming.log_reader import LogReader
+from streaming.log_reader import Batch, LogReader
 from streaming.pieces import Chunk, split
 from streaming.states import until_store_answers
 from streaming.topic import Topic, TopicWatch
 
 log = structlog.get_logger()
 
-_MAX_RECORDS = 10_000
+_MAX_RECORDS = 20_000
 _MAX_BYTES = 16 << 20
 _WATCH_SECONDS = 1.0
 
@@ -31,14 +31,23 @@ _WATCH_SECONDS = 1.0
 class GroupReader:
     """Partitions p with p % groups == group, those added while it runs included. Opens itself at the first poll.
 
-    `frontier` gives where to start a partition that the store does not know.
+    `frontier` gives where to start a partition that the store does not know. `split` is replaced only by the test that
+    shows what splitting at segment boundaries is for.
     """
 
     def __init__(
-        self, settings: Settings, topic: str, store: SpeedStore, frontier: Callable[[], Cut], group: int, groups: int
+        self,
+        settings: Settings,
+        topic: str,
+        store: SpeedStore,
+        frontier: Callable[[], Cut],
+        group: int = 0,
+        groups: int = 1,
+        split: Callable[[Batch, dict[int, Resume], int, str, int], Chunk] = split,
     ) -> None:
         self._settings, self._store, self._frontier = settings, store, frontier
         self._group, self._groups = group, groups
+        self._split = split
         self._watch = TopicWatch(settings, topic)
         self._reader: LogReader | None = None
         self._resumes: dict[int, Resume] = {}
@@ -64,7 +73,7 @@ class GroupReader:
         if batch is None:
             return None
         segment_ms = self._settings.segment_seconds * 1000
-        return split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
+        return self._split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
 
     def close(self) -> None:
         """Forget everything; the next poll opens at where the store stands."""

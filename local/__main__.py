@@ -51,7 +51,7 @@ def doctor() -> None:
     console.print(table)
     missing = [finding for finding in findings if not finding.ok]
     for finding in missing:
-        typer.echo(f"{finding.what} ({finding.found}, wanted {finding.wanted}): {finding.fix}")
+        typer.echo(finding.sentence)
     if missing:
         raise typer.Exit(1)
     typer.echo("Nothing is missing.")

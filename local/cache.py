@@ -31,7 +31,7 @@ def entry(name: str, build: Callable[[Path], None]) -> Path:
     if target.is_dir():
         return target
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with open(cache_dir() / f".{name}.lock", "w") as lock:
+    with (cache_dir() / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if target.is_dir():
             return target

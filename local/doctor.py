@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from local.cache import MIN_FREE_GIB, free_gib
+from local.errors import ToolMissing
 from local.ports import Ports, is_taken, variable
 
 MIN_FREE_MEMORY_GIB = 6
@@ -23,7 +24,11 @@ class Finding:
     found: str
     wanted: str
     ok: bool
-    fix: str = ""
+    fix: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.what} ({self.found}, wanted {self.wanted}): {self.fix}"
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,13 @@ def examine(home: Path, ports: Ports, own_ports: bool) -> list[Finding]:
             for name, port in vars(ports).items()
         ]
     return findings
+
+
+def require_programs() -> None:
+    """Raise ToolMissing, which names every program that set-up would miss, and how to get it."""
+    missing = [finding for program in _PROGRAMS if not (finding := _program(program)).ok]
+    if missing:
+        raise ToolMissing("\n".join(finding.sentence for finding in missing))
 
 
 def _program(program: _Program) -> Finding:

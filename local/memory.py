@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
@@ -25,7 +26,7 @@ def pss_bytes(processes: Iterable[psutil.Process]) -> int:
 
 def _pss(process: psutil.Process) -> int:
     try:
-        with open(f"/proc/{process.pid}/smaps_rollup") as rollup:
+        with Path(f"/proc/{process.pid}/smaps_rollup").open() as rollup:
             for line in rollup:
                 if line.startswith("Pss:"):
                     return int(line.split()[1]) * 1024

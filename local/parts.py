@@ -62,9 +62,11 @@ def all_parts(
         ),
         Part(
             "minio",
-            [str(tools.minio), "server", str(home / "minio"), "--quiet"]
-            + ["--address", f"{HOST}:{ports.minio}"]
-            + ["--console-address", f"{HOST}:{ports.minio_console}"],
+            [
+                *(str(tools.minio), "server", str(home / "minio"), "--quiet"),
+                *("--address", f"{HOST}:{ports.minio}"),
+                *("--console-address", f"{HOST}:{ports.minio_console}"),
+            ],
             {"minio": ports.minio, "minio_console": ports.minio_console},
             lambda: (home / "minio").mkdir(exist_ok=True),
             lambda: health.http(f"{minio_url}/minio/health/live"),
@@ -105,9 +107,11 @@ def all_parts(
         ),
         Part(
             "dashboard",
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard/app.py")]
-            + ["--server.port", str(ports.dashboard), "--server.address", HOST]
-            + ["--server.headless", "true", "--browser.gatherUsageStats", "false"],
+            [
+                *(sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard/app.py")),
+                *("--server.port", str(ports.dashboard), "--server.address", HOST),
+                *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
+            ],
             {"dashboard": ports.dashboard},
             unhealthy=lambda: health.http(f"{dashboard_url}/_stcore/health"),
             address=dashboard_url,
@@ -154,7 +158,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, from its first byte on."""
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     beside.replace(path)
 
@@ -164,18 +168,18 @@ def _python(name: str, module: str, *options: str) -> Part:
 
 
 def _kafka_java(tools: Tools) -> list[str]:
-    return ["java", "-Xms256m", "-Xmx512m", "-Djava.awt.headless=true"] + [
+    return [
+        *("java", "-Xms256m", "-Xmx512m", "-Djava.awt.headless=true"),
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss",
-        "-cp",
-        f"{tools.kafka_jars}/*",
+        *("-cp", f"{tools.kafka_jars}/*"),
     ]
 
 
 def _prepare_kafka(kafka: Path, ports: Ports, tools: Tools) -> None:
     kafka.mkdir(exist_ok=True)
     template = (ROOT / "local/kafka/server.properties").read_text()
-    values = {"kafka": ports.kafka, "controller": ports.kafka_controller}
+    values: dict[str, object] = {"kafka": ports.kafka, "controller": ports.kafka_controller}
     values |= {"data": kafka / "data", "max_message_bytes": MAX_MESSAGE_BYTES}
     for name, value in values.items():
         template = template.replace(f"${{{name}}}", str(value))
@@ -185,8 +189,10 @@ def _prepare_kafka(kafka: Path, ports: Ports, tools: Tools) -> None:
         return
     require("java")
     formatting = subprocess.run(
-        [*_kafka_java(tools), "kafka.tools.StorageTool", "format", "-c", str(properties)]
-        + ["-t", str(uuid.uuid4())],
+        [
+            *(*_kafka_java(tools), "kafka.tools.StorageTool", "format"),
+            *("-c", str(properties), "-t", str(uuid.uuid4())),
+        ],
         check=False,
         capture_output=True,
         text=True,

@@ -65,7 +65,7 @@ class Supervisor:
         configuration = self.home / "supervisord.conf"
         configuration.write_text(self._configuration(programs, directory))
         self.socket.unlink(missing_ok=True)
-        with open(self.log("supervisord.out"), "ab") as output:
+        with self.log("supervisord.out").open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
                 cwd=directory,
@@ -167,7 +167,7 @@ class Supervisor:
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log, or a word that there is none."""
     try:
-        with open(log, "rb") as file:
+        with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 64 * 1024))
             text = file.read().decode(errors="replace")
     except OSError:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from local.cache import cache_dir, entry
+from local.doctor import require_programs
 from local.errors import ToolFailed, ToolMissing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,8 @@ def set_up(say: Say = print) -> Tools:
         (tools.minio.parent, "MinIO", "go install (about 5 minutes, once)", _build_minio),
         (tools.prism.parent, "Beam's Prism", "go install (about 4 minutes, once)", _build_prism),
     ]
+    if not all(target.is_dir() for target, *_ in steps):
+        require_programs()
     for number, (target, name, how, build) in enumerate(steps, start=1):
         cached = "in the cache" if target.is_dir() else f"{how} ..."
         say(f"[{number}/{len(steps) + 1}] {name}: {cached}")
@@ -91,7 +94,7 @@ def require(program: str) -> str:
     """The path of a program. Raises ToolMissing, which points to the doctor."""
     if found := shutil.which(program):
         return found
-    raise ToolMissing(f"{program} is not on PATH: `python -m local doctor` says how to get it")
+    raise ToolMissing(f"{program} is not on PATH: `make doctor` says how to get it")
 
 
 def _build_kafka(into: Path) -> None:
@@ -106,8 +109,10 @@ def _build_spark(into: Path) -> None:
             jar.unlink()
     classes = into / "classes"
     _run(
-        [require("javac"), "--release", "17", "-Xlint:-options", "-d", str(classes)]
-        + ["-cp", f"{into}/*:{_pyspark_jars()}/*", *map(str, _log_store())],
+        [
+            *(require("javac"), "--release", "17", "-Xlint:-options", "-d", str(classes)),
+            *("-cp", f"{into}/*:{_pyspark_jars()}/*", *map(str, _log_store())),
+        ],
         fix="a JDK 17 or newer is needed, not a JRE",
     )
     archive = shutil.make_archive(str(into / "tidemark-logstore"), "zip", classes)
@@ -125,8 +130,11 @@ def _build_prism(into: Path) -> None:
 
 def _copy_jars(pom: Path, into: Path) -> None:
     _run(
-        [require("mvn"), "-q", "-B", "-ntp", "-Dstyle.color=never", "-f", str(pom)]
-        + ["dependency:copy-dependencies", f"-DoutputDirectory={into}", "-DincludeScope=runtime"],
+        [
+            *(require("mvn"), "-q", "-B", "-ntp", "-Dstyle.color=never", "-f", str(pom)),
+            *("dependency:copy-dependencies", f"-DoutputDirectory={into}"),
+            "-DincludeScope=runtime",
+        ],
         fix="check that Maven Central (or the mirror in ~/.m2/settings.xml) can be reached",
     )
 
@@ -177,7 +185,7 @@ def _digest(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         if path.is_dir():
-            digest.update("\n".join(sorted(os.listdir(path))).encode())
+            digest.update("\n".join(sorted(each.name for each in path.iterdir())).encode())
         else:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:10]

@@ -16,10 +16,10 @@ import yaml
 from pydantic import SecretStr
 
 from lake.domain import Domain, load_domain
+from lake.log import Log
 from lake.settings import Settings
 from local.parts import SERVERS
 from local.ports import Ports
-from lake.log import Log
 from local.provision import create_bucket
 from local.stack import Stack
 from local.tools import Tools, set_up

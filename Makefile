@@ -1,0 +1,61 @@
+# Everything a newcomer needs is one word after `make`; `make` alone says which.
+
+UV_VERSION := 0.13.8
+CACHE      := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemark
+UV         := $(or $(shell command -v uv),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
+ENV        := .venv/.complete
+PYTHON     := .venv/bin/python
+SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
+
+.DEFAULT_GOAL := help
+.PHONY: help doctor setup demo down status clean check format test
+
+help: ## this text
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@echo
+	@echo '  Ports: TIDEMARK_PORT_KAFKA=29092 make demo (also _MINIO, _STORE, _AIRFLOW, _DASHBOARD, ...).'
+	@echo '  State: .tidemark, or TIDEMARK_HOME. Tools: ~/.cache/tidemark, or XDG_CACHE_HOME.'
+
+doctor: $(ENV) ## name what this machine lacks, and how to get it
+	@$(PYTHON) -m local doctor
+
+setup: $(ENV) ## fetch and build everything, once
+	@$(PYTHON) -m local setup
+
+demo: $(ENV) ## run the whole platform and show the merged answer and its proof
+	@$(PYTHON) -m local demo
+
+down: $(ENV) ## stop everything; data stays
+	@$(PYTHON) -m local down
+
+status: $(ENV) ## what runs, its memory, addresses and logins
+	@$(PYTHON) -m local status
+
+clean: $(ENV) ## stop everything and remove its data
+	@$(PYTHON) -m local clean
+
+check: $(ENV) ## lint, format, types
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m mypy $(filter-out tests,$(SOURCES))
+
+format: $(ENV) ## format the code
+	$(PYTHON) -m ruff check --fix $(SOURCES)
+	$(PYTHON) -m ruff format $(SOURCES)
+
+test: setup ## all tests, against real servers of their own; PYTEST="-k name" picks some
+	$(PYTHON) -m pytest $(PYTEST)
+
+$(ENV): pyproject.toml uv.lock | $(UV)
+	@echo 'Python packages: uv sync (about a minute, once)'
+	@$(UV) sync --quiet --frozen --all-extras
+	@touch $@
+
+# uv is one native binary, so the finished environment can be moved into its place as a whole.
+$(CACHE)/uv-$(UV_VERSION)/bin/uv:
+	@command -v python3 >/dev/null || { echo 'python3 is missing. Debian/Ubuntu: apt install python3 python3-venv; Fedora: dnf install python3; macOS: brew install python' >&2; exit 1; }
+	@echo 'uv $(UV_VERSION): from PyPI, into $(CACHE)'
+	@mkdir -p $(CACHE) && rm -rf $(CACHE)/.uv.building
+	@python3 -m venv $(CACHE)/.uv.building || { echo 'python3 cannot make virtual environments. Debian/Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@$(CACHE)/.uv.building/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@mv $(CACHE)/.uv.building $(CACHE)/uv-$(UV_VERSION)

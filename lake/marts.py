@@ -90,12 +90,19 @@ def check_tile(existing: Iterable[Manifest], new: Manifest) -> str:
             )
     run = unbroken(existing)
     end, cut = (run[-1].t1, run[-1].cut_end) if run else (EPOCH, {})
-    if new.t0 != end or new.cut_start != cut:
+    if new.t0 > end:
         raise TileRefused(
-            f"{new.span} does not start at the frontier {format_time(end)} with cut {cut}; "
+            f"{new.span} does not start at the frontier {format_time(end)}; "
             f"build [{format_time(end)}, {format_time(new.t0)}) first"
-            if new.t0 > end
-            else f"{new.span} lies before the frontier {format_time(end)} and equals no tile; rebuild whole tiles"
+        )
+    if new.t0 < end:
+        raise TileRefused(
+            f"{new.span} lies before the frontier {format_time(end)} and equals no tile; rebuild whole tiles"
+        )
+    if new.cut_start != cut:
+        raise TileRefused(
+            f"{new.span} starts with cut {new.cut_start}, but the frontier {format_time(end)} was built with cut {cut}: "
+            "raw has changed since; run `tidemark verify`"
         )
     return "append"
 

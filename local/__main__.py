@@ -24,9 +24,7 @@ from local.stack import Stack
 from local.status import read_status, render
 from local.tools import find_tools, set_up
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
 
 
@@ -75,9 +73,7 @@ def up(
         if "airflow" in names:
             names += AIRFLOW[1:]
         if unknown := set(names) - set(stack.parts()):
-            raise PartFailed(
-                f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(stack.parts())}"
-            )
+            raise PartFailed(f"there is no part {', '.join(sorted(unknown))}; the parts are {', '.join(stack.parts())}")
         stack.up([name for name in names if name in SERVERS])
         if set(SERVERS) <= set(stack.running()):
             settings = stack.settings()
@@ -108,18 +104,14 @@ def status(
 
 
 @app.command()
-def logs(
-    name: str, follow: Annotated[bool, typer.Option("-f", help="Go on as it grows.")] = False
-) -> None:
+def logs(name: str, follow: Annotated[bool, typer.Option("-f", help="Go on as it grows.")] = False) -> None:
     """Show a part's log."""
     with exit_on_error():
         directory = _home() / "logs"
         log = directory / f"{name}.log"
         if not log.is_file():
             known = sorted(path.stem for path in directory.glob("*.log"))
-            raise PartFailed(
-                f"there is no log of {name} in {directory}; there are: {', '.join(known) or 'none yet'}"
-            )
+            raise PartFailed(f"there is no log of {name} in {directory}; there are: {', '.join(known) or 'none yet'}")
     os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])
 
 
@@ -144,9 +136,7 @@ def demo() -> None:
 def configured_stack(segment_seconds: int = 60) -> Stack:
     """The stack of this home, its tools built and settings.env written."""
     stack = Stack(_home(), set_up(typer.echo))
-    stack.configure(
-        _ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds)
-    )
+    stack.configure(_ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds))
     return stack
 
 

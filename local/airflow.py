@@ -37,9 +37,7 @@ class Airflow:
         except RetryError:
             errors = self._call("GET", "/importErrors").get("import_errors", [])
             reason = errors[0]["stack_trace"] if errors else "no file in dags/ declares it"
-            raise DemoFailed(
-                f"Airflow knows no DAG {dag} after {wait_seconds:.0f} s: {reason}"
-            ) from None
+            raise DemoFailed(f"Airflow knows no DAG {dag} after {wait_seconds:.0f} s: {reason}") from None
 
     def trigger(self, dag: str, conf: dict[str, str]) -> str:
         """Start a run; its id."""
@@ -53,17 +51,13 @@ class Airflow:
 
     def tasks(self, dag: str, run: str) -> list[Task]:
         found = self._call("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
-        return [
-            Task(task["task_id"], task["state"] or "waiting", task["try_number"]) for task in found
-        ]
+        return [Task(task["task_id"], task["state"] or "waiting", task["try_number"]) for task in found]
 
     def log_tail(self, dag: str, run: str, task: Task, lines: int = 25) -> str:
         """The last lines of a task's last try."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task.name}/logs/{max(task.tries, 1)}"
         events = self._call("GET", path, params={"full_content": True}).get("content", [])
-        text = [
-            event.get("event", "") if isinstance(event, dict) else str(event) for event in events
-        ]
+        text = [event.get("event", "") if isinstance(event, dict) else str(event) for event in events]
         return "\n".join(text[-lines:])
 
     def _authenticate(self) -> None:

@@ -128,9 +128,7 @@ def _program(program: _Program) -> Finding:
     path = shutil.which(program.name)
     if path is None:
         return Finding(program.name, "missing", wanted, False, program.package)
-    said = subprocess.run(
-        [path, program.version_option], check=False, capture_output=True, text=True
-    )
+    said = subprocess.run([path, program.version_option], check=False, capture_output=True, text=True)
     plain = re.sub(r"\x1b\[[\d;]*m", "", said.stdout + said.stderr)  # Maven colours even a pipe
     match = re.search(r"(\d+)((?:\.\d+)*)", plain)
     found = match[0] if match else "?"

@@ -12,9 +12,11 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lake.cuts import format_time
 from lake.log import MAX_MESSAGE_BYTES
 from local import health
 from local.errors import PartFailed
@@ -43,9 +45,7 @@ class Part:
     start_seconds: int = 60
 
 
-def all_parts(
-    home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools
-) -> dict[str, Part]:
+def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools) -> dict[str, Part]:
     """Every part by name, in the order of their start."""
     kafka = home / "kafka"
     bootstrap = f"{HOST}:{ports.kafka}"
@@ -135,6 +135,9 @@ def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[st
         "MINIO_ROOT_USER": secrets["TIDEMARK_S3_ACCESS_KEY"],
         "MINIO_ROOT_PASSWORD": secrets["TIDEMARK_S3_SECRET_KEY"],
         "MINIO_UPDATE": "off",
+        # A schedule that began before the stack was down would first run for every hour it missed;
+        # the first slice after a pause reaches back to the frontier anyway.
+        "TIDEMARK_SCHEDULE_START": format_time(datetime.now(UTC)),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -223,6 +226,4 @@ def _prepare_airflow(home: Path, ports: Ports, secrets: Mapping[str, str]) -> No
         text=True,
     )
     if migration.returncode:
-        raise PartFailed(
-            f"Airflow's database could not be made: {migration.stderr.strip()[-2000:]}"
-        )
+        raise PartFailed(f"Airflow's database could not be made: {migration.stderr.strip()[-2000:]}")

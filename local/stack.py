@@ -66,10 +66,7 @@ class Stack:
 
     def settings(self) -> Settings:
         """This stack's settings, whatever the environment says."""
-        fields = {
-            name.removeprefix("TIDEMARK_").lower(): value
-            for name, value in self.variables().items()
-        }
+        fields = {name.removeprefix("TIDEMARK_").lower(): value for name, value in self.variables().items()}
         return Settings(home=self.home, **fields)  # type: ignore[arg-type]
 
     def environment(self) -> dict[str, str]:
@@ -86,9 +83,7 @@ class Stack:
         parts = self.parts()
         require_free_disk(self.home, "set TIDEMARK_HOME to a directory on a larger disk")
         states = self.supervisor.states()
-        wanted = [
-            parts[name] for name in names if states.get(name, {}).get("statename") not in STARTED
-        ]
+        wanted = [parts[name] for name in names if states.get(name, {}).get("statename") not in STARTED]
         for part in wanted:
             for name, port in part.ports.items():
                 require_free(part.name, name, port)
@@ -120,11 +115,7 @@ class Stack:
                 elif state in ("FATAL", "EXITED", "STOPPED", "UNKNOWN", "not started"):
                     raise PartFailed(self._failure(part, f"is {state}"))
                 elif time.monotonic() - started > part.start_seconds:
-                    raise PartFailed(
-                        self._failure(
-                            part, f"does not serve after {part.start_seconds} s ({reason})"
-                        )
-                    )
+                    raise PartFailed(self._failure(part, f"does not serve after {part.start_seconds} s ({reason})"))
             if waiting:
                 time.sleep(0.2)
 

@@ -49,8 +49,7 @@ def find_tools() -> Tools:
         minio=cache_dir() / f"minio-{MINIO_VERSION}" / "minio",
         prism=cache_dir() / f"prism-{PRISM_VERSION}" / "prism",
         store_server=find_store_server(),
-        spark_jars=cache_dir()
-        / f"spark-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars(), *_log_store())}",
+        spark_jars=cache_dir() / f"spark-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars(), *_log_store())}",
     )
 
 
@@ -164,9 +163,7 @@ def _run(command: list[str], fix: str, **environment: str) -> None:
     )
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise ToolFailed(
-            f"`{' '.join(command)}` ended with {done.returncode}: {fix}. Its last lines:\n{tail}"
-        )
+        raise ToolFailed(f"`{' '.join(command)}` ended with {done.returncode}: {fix}. Its last lines:\n{tail}")
 
 
 def _log_store() -> list[Path]:

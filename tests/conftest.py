@@ -37,9 +37,7 @@ class Sandbox:
     def environment(self) -> dict[str, str]:
         """The environment of a process that is to work in this sandbox."""
         return os.environ | {
-            f"TIDEMARK_{name.upper()}": _plain(value)
-            for name, value in self.settings
-            if value is not None
+            f"TIDEMARK_{name.upper()}": _plain(value) for name, value in self.settings if value is not None
         }
 
 
@@ -66,9 +64,7 @@ def settings(stack: Stack) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def make_sandbox(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Sandbox]:
+def make_sandbox(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sandbox]:
     """make_sandbox(base="shop", partitions=4, **settings): for a sandbox that a module shares."""
 
     def make(base: str = "shop", partitions: int | None = None, **changes: object) -> Sandbox:
@@ -80,9 +76,7 @@ def make_sandbox(
             declared["partitions"] = partitions
         domains = tmp_path_factory.mktemp("domains")
         (domains / f"{name}.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
-        own = settings.model_copy(
-            update={"bucket": f"test-{unique}", "domains_dir": domains, **changes}
-        )
+        own = settings.model_copy(update={"bucket": f"test-{unique}", "domains_dir": domains, **changes})
         sandbox = Sandbox(own, load_domain(name, domains))
         create_bucket(own)
         Log(own, sandbox.domain).create_topic()

@@ -6,16 +6,19 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from conftest import Sandbox
 
 from local import health
 from local.errors import PortTaken
 from local.ports import Ports
 from local.stack import Stack
 from local.tools import Tools
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
 
 
 def test_every_server_of_the_stack_serves(stack: Stack) -> None:
@@ -27,9 +30,7 @@ def test_every_server_of_the_stack_serves(stack: Stack) -> None:
 def test_a_value_of_two_mebibytes_with_key_and_headers_is_accepted(sandbox: Sandbox) -> None:
     from confluent_kafka import Producer
 
-    producer = Producer(
-        {"bootstrap.servers": sandbox.settings.kafka_bootstrap, "message.max.bytes": 3_000_000}
-    )
+    producer = Producer({"bootstrap.servers": sandbox.settings.kafka_bootstrap, "message.max.bytes": 3_000_000})
     errors: list[object] = []
     for size in (2 * 2**20 - 1, 2 * 2**20):
         producer.produce(
@@ -44,11 +45,7 @@ def test_a_value_of_two_mebibytes_with_key_and_headers_is_accepted(sandbox: Sand
 
 
 def test_no_secret_is_in_the_argv_of_any_process(stack: Stack) -> None:
-    hidden = [
-        value
-        for name, value in stack.variables().items()
-        if name.endswith(("SECRET", "SECRET_KEY", "PASSWORD"))
-    ]
+    hidden = [value for name, value in stack.variables().items() if name.endswith(("SECRET", "SECRET_KEY", "PASSWORD"))]
     process = stack.supervisor.process()
     assert process is not None and len(hidden) == 4
     for each in [process, *process.children(recursive=True)]:
@@ -76,9 +73,7 @@ def test_the_stack_listens_on_the_loopback_address_only(stack: Stack) -> None:
     assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
 
 
-def test_a_taken_port_is_named_with_its_holder_and_its_setting(
-    tools: Tools, tmp_path: Path
-) -> None:
+def test_a_taken_port_is_named_with_its_holder_and_its_setting(tools: Tools, tmp_path: Path) -> None:
     stack = Stack(tmp_path, tools)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -91,9 +86,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_setting(
     assert stack.stop() == []
 
 
-def test_a_stopped_stack_leaves_no_process_and_starts_again_with_the_same_logins(
-    tools: Tools, tmp_path: Path
-) -> None:
+def test_a_stopped_stack_leaves_no_process_and_starts_again_with_the_same_logins(tools: Tools, tmp_path: Path) -> None:
     stack = Stack(tmp_path, tools, die_with_parent=True)
     stack.configure(Ports.free(), segment_seconds=10)
     logins = stack.variables()

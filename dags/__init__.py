@@ -1,0 +1,1 @@
+"""The schedules: DAGs that name programs of other folders and run them in processes of their own."""

@@ -1,0 +1,136 @@
+"""Builds one slice of a domain's marts: seal the cut, build the tiles in Spark, publish the asset.
+
+Invariant: whatever is run again, late or twice gives the same marts; what Airflow remembers decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetAlias, CronDataIntervalTimetable, Param, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dags.request import built_tiles, covered, read_request, rebuilt
+from dags.run_module import RunModule
+from lake.cuts import EPOCH, format_time, parse_time
+from lake.domain import load_domain
+from lake.settings import load_settings
+
+DOC = """
+### One slice of a domain's marts
+
+**seal** makes cut(T) final: markers to every partition, awaited in raw.
+**build** computes the slice in Spark and commits one tile a view.
+**publish** tells Airflow: an event of the asset `marts/<domain>` with the frontiers and row counts.
+
+| run | slice |
+| --- | --- |
+| scheduled | from each view's frontier to the end of the data interval. Run again, it replaces exactly its own tiles |
+| manual, no `t1` | from each view's frontier to the last segment boundary before it was triggered |
+| manual, `t1` | from each view's frontier to `t1` |
+| manual, `t0` and `t1` | exactly [`t0`, `t1`): the next slice, or a tile that is there, which is rebuilt |
+
+Nothing is lost between runs: a slice starts where the tiles end, however long ago that was.
+"""
+
+logger = logging.getLogger("airflow.task")
+MARTS = AssetAlias("marts")
+SCHEDULE = os.environ.get("TIDEMARK_SCHEDULE", "0 * * * *")
+# Since when each interval of the schedule gets a tile of its own. Without it the schedule begins with the newest one,
+# whose slice reaches back to the beginning of the log; that is as complete, only coarser.
+SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
+DOMAINS = sorted(path.stem for path in load_settings().domains_dir.glob("*.yaml"))
+
+
+def seal_arguments(context: Mapping[str, Any]) -> list[str]:
+    request = read_request(load_settings(), context)
+    return ["seal", "--domain", request.domain.name, "--at", format_time(request.t1)]
+
+
+def build_arguments(context: Mapping[str, Any]) -> list[str]:
+    settings = load_settings()
+    request = read_request(settings, context)
+    t0 = request.t0
+    if t0 is None:
+        tiles = built_tiles(settings, request.domain)
+        if covered(tiles, request.t1):
+            raise AirflowSkipException(f"everything before {format_time(request.t1)} is in longer tiles already")
+        t0 = rebuilt(tiles, request.t1)
+    start = ["--t0", format_time(t0)] if t0 else []
+    return ["--domain", request.domain.name, *start, "--t1", format_time(request.t1)]
+
+
+@task(outlets=[MARTS], execution_timeout=timedelta(minutes=5))
+def publish(built: dict[str, Any], *, outlet_events: Any) -> None:
+    """Emit the asset's event. Stores nothing: frontiers are read from the marts, counts come from the build."""
+    settings = load_settings()
+    name = built["domain"]
+    tiles = built_tiles(settings, load_domain(name, settings.domains_dir))
+    frontiers = {view: format_time(run[-1].t1 if run else EPOCH) for view, run in tiles.items()}
+    for view in built["views"]:
+        logger.info(
+            "%s: %s [%s, %s), %d rows of %d events; frontier %s",
+            *(view[key] for key in ("view", "action", "t0", "t1", "rows", "events")),
+            frontiers[view["view"]],
+        )
+    extra = {
+        "frontier": frontiers,
+        "rows": {view["view"]: view["rows"] for view in built["views"]},
+        "tiles": built["views"],
+    }
+    outlet_events[MARTS].add(Asset(f"marts/{name}", uri=settings.table_uri("marts", name)), extra=extra)
+
+
+with DAG(
+    dag_id="build_marts",
+    description="Seal a cut, build one slice of a domain's marts in Spark, publish the asset.",
+    doc_md=DOC,
+    schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
+    start_date=parse_time(SCHEDULE_START) if SCHEDULE_START else None,
+    catchup=SCHEDULE_START is not None,
+    max_active_runs=1,
+    tags=["batch", "marts"],
+    default_args={"owner": "tidemark", "retries": 2, "retry_delay": timedelta(seconds=15)},
+    params={
+        "domain": Param(
+            "shop" if "shop" in DOMAINS else DOMAINS[0],
+            type="string",
+            enum=DOMAINS,
+            title="Domain",
+            description="Whose views are built, all of them and the quarantine.",
+        ),
+        "t0": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="T0, the slice's start",
+            description="Leave it empty to go on from each view's frontier. A multiple of the segment length, UTC.",
+        ),
+        "t1": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="T1, the slice's end (excluded)",
+            description="Leave it empty to build up to now. A multiple of the segment length, UTC.",
+        ),
+    },
+) as dag:
+    seal = RunModule(
+        task_id="seal",
+        module="lake.cli",
+        arguments=seal_arguments,
+        execution_timeout=timedelta(minutes=15),
+        doc_md="Make cut(T) final: a marker in every partition, awaited in raw.",
+    )
+    build = RunModule(
+        task_id="build",
+        module="jobs.build_mart",
+        arguments=build_arguments,
+        execution_timeout=timedelta(hours=2),
+        doc_md="Compute the slice in one Spark session; each view's tile and manifest are one commit.",
+    )
+    seal >> build >> publish(build.output)

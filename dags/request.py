@@ -1,0 +1,96 @@
+"""What a run of `build_marts` is asked to build, read from its parameters or its place in the schedule.
+
+Invariant: a Request is a slice between two segment boundaries of a known domain, and the same run gives the same T
+at every try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lake.cuts import epoch_ms, format_time, from_ms, parse_time, segment_start
+from lake.domain import Domain, load_domain
+from lake.errors import TidemarkError
+from lake.kernel import QUARANTINE
+from lake.marts import Manifest, manifests, mart_uri, unbroken
+from lake.settings import Settings
+from lake.tables import open_table
+
+
+class BadRequest(TidemarkError):
+    """The parameters of a run name no slice that could be built."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """[t0, t1) of a domain; t0 None means each view's frontier."""
+
+    domain: Domain
+    t0: datetime | None
+    t1: datetime
+
+
+def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
+    """The slice of this run. Raises BadRequest, or BadDomain, with the parameter, its value and what would do.
+
+    T1 is the parameter t1; without it a scheduled run's is the end of its data interval, and a manual run's the last
+    segment boundary before it was triggered.
+    """
+    params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
+    domain = load_domain(params["domain"], settings.domains_dir)
+    t0, t1 = _time("t0", params.get("t0"), seconds), _time("t1", params.get("t1"), seconds)
+    if t1 is None and str(run.run_type) == "manual":
+        t1 = from_ms(segment_start(epoch_ms(run.run_after), seconds))
+    elif t1 is None:
+        t1 = _boundary("the end of the data interval", context["data_interval_end"], seconds)
+    if t0 is not None and t0 >= t1:
+        raise BadRequest(f"t0={format_time(t0)} is not before t1={format_time(t1)}; a slice [t0, t1) needs t0 < t1")
+    return Request(domain, t0, t1)
+
+
+def rebuilt(tiles: Mapping[str, list[Manifest]], t1: datetime) -> datetime | None:
+    """The start of the slice that a rerun for `t1` replaces: every view has a tile that ends there, all start alike.
+
+    None while some view has no such tile: then those that have it are done, and the others go on from their frontier.
+    """
+    starts = {next((m.t0 for m in run if m.t1 == t1), None) for run in tiles.values()}
+    return starts.pop() if len(starts) == 1 else None
+
+
+def covered(tiles: Mapping[str, list[Manifest]], t1: datetime) -> bool:
+    """Whether every view is built beyond `t1` in tiles that do not end there: then nothing is left to build."""
+    return all(run and run[-1].t1 > t1 and all(m.t1 != t1 for m in run) for run in tiles.values())
+
+
+def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]:
+    """For each view, and the quarantine, its tiles up to the frontier, as they are in the lake now."""
+    found = {}
+    for view in [*domain.views, QUARANTINE]:
+        uri = mart_uri(settings, domain.name, view)
+        table = open_table(settings, uri)
+        found[view] = unbroken(manifests(table, settings, uri)) if table else []
+    return found
+
+
+def _time(name: str, text: str | None, segment_seconds: int) -> datetime | None:
+    if not text:
+        return None
+    try:
+        t = parse_time(text)
+    except ValueError:
+        raise BadRequest(f"{name}={text!r} is no time; write it like 2026-11-21T09:00:00Z") from None
+    return _boundary(name, t, segment_seconds)
+
+
+def _boundary(name: str, t: datetime, segment_seconds: int) -> datetime:
+    before = from_ms(segment_start(epoch_ms(t), segment_seconds))
+    if t != before:
+        after = before + timedelta(seconds=segment_seconds)
+        raise BadRequest(
+            f"{name}={format_time(t)} lies within a segment of {segment_seconds} s (TIDEMARK_SEGMENT_SECONDS); "
+            f"use {format_time(before)} or {format_time(after)}"
+        )
+    return t

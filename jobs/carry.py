@@ -33,18 +33,17 @@ PARCEL = pa.schema(
 By = tuple[str, ...]
 
 
-def carry(records: DataFrame, domain: Domain, by: By = ()) -> DataFrame:
+def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HELD_BYTES) -> DataFrame:
     """Parcels of the states of every view, merged: each key is in one row of one parcel.
 
-    `records` has raw's columns and the long columns named in `by`, which become leading keys.
+    `records` has raw's columns and the long columns named in `by`, which become leading keys. A task lets go of what
+    it holds above `held_bytes`; the result is the same for any.
     """
-    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(
-        partial(_run, domain=domain, by=by), spark_schema(PARCEL)
-    )
+    how = {"domain": domain, "by": by, "held_bytes": held_bytes}
+    schema = spark_schema(PARCEL)
+    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(partial(_run, **how), schema)
     together = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket")
-    return together.sortWithinPartitions("view", "bucket").mapInArrow(
-        partial(_merge, domain=domain, by=by), spark_schema(PARCEL)
-    )
+    return together.sortWithinPartitions("view", "bucket").mapInArrow(partial(_merge, **how), schema)
 
 
 def unpack(parcels: DataFrame, name: str, schema: pa.Schema) -> DataFrame:
@@ -62,12 +61,12 @@ def collect(parcels: DataFrame, name: str) -> list[pa.Table]:
 class _Held:
     """The states of one task so far, by view; merged, and let go as parcels, when they grow."""
 
-    def __init__(self, domain: Domain, by: By) -> None:
+    def __init__(self, domain: Domain, by: By, held_bytes: int) -> None:
         self.kernel = Kernel(domain)
         self._by = by
         self._tables: dict[str, list[pa.Table]] = {}
         self._bytes = 0
-        self._much = HELD_BYTES
+        self._limit = self._much = held_bytes
 
     def add(self, name: str, states: pa.Table) -> None:
         if states.num_rows:
@@ -80,23 +79,23 @@ class _Held:
             self._tables = {name: [self._merged(name)] for name in self._tables}
             self._bytes = sum(table.nbytes for [table] in self._tables.values())
             # States that do not shrink are not merged again at every batch.
-            self._much = max(HELD_BYTES, 2 * self._bytes)
-        return self._bytes > HELD_BYTES // 2
+            self._much = max(self._limit, 2 * self._bytes)
+        return self._bytes > self._limit // 2
 
     def release(self) -> Iterator[tuple[str, pa.Table]]:
         for name in list(self._tables):
             merged = self._merged(name)
             del self._tables[name]
             yield name, merged
-        self._bytes, self._much = 0, HELD_BYTES
+        self._bytes, self._much = 0, self._limit
 
     def _merged(self, name: str) -> pa.Table:
         tables = self._tables[name]
         return join_runs(tables) if name == RUNS else self.kernel.merge(name, tables, self._by)
 
 
-def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By) -> Iterator[pa.RecordBatch]:
-    held, buckets = _Held(domain, by), _Buckets()
+def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
+    held, buckets = _Held(domain, by, held_bytes), _Buckets()
 
     def parcels() -> Iterator[pa.RecordBatch]:
         for name, states in held.release():
@@ -114,8 +113,8 @@ def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By) -> Iterator[
     yield from parcels()
 
 
-def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By) -> Iterator[pa.RecordBatch]:
-    held, current = _Held(domain, by), None
+def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
+    held, current = _Held(domain, by, held_bytes), None
     for batch in batches:
         for parcel in batch.to_pylist():
             place = parcel["view"], parcel["bucket"]

@@ -70,6 +70,8 @@ def _properties(settings: Settings) -> dict[str, str]:
         # No folder a tile: its name has colons, which a path in the Delta log escapes twice.
         "spark.databricks.delta.properties.defaults.randomizeFilePrefixes": "true",
         "spark.sql.session.timeZone": "UTC",
+        # The default, INT96, holds nanoseconds and so ends in 2262.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(BYTES_PER_BATCH),

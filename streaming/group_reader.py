@@ -97,7 +97,7 @@ class GroupReader:
         if resume.topic_id != topic_id:
             raise LogRecreated(
                 f"the speed store holds partition {partition} of a topic with id {resume.topic_id}, and the topic now "
-                f"has id {topic_id}: it was made anew; give the domain a new topic, or start with a new store and bucket"
+                f"has id {topic_id}: it was made anew; give the domain a new topic, or a new store and bucket"
             )
         return resume
 

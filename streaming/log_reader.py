@@ -22,7 +22,7 @@ from streaming.topic import Topic
 # A consume call cannot be bounded in bytes. So few records that even at the largest size they fit in memory.
 _RECORDS_A_CALL = 128
 _REQUEST_SECONDS = 30
-_QUERIED = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE)
+_POSITION_LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,18 @@ class LogReader:
             low, high = self._consumer.get_watermark_offsets(asked, timeout=_REQUEST_SECONDS)
             if position < low:
                 raise RetentionPassed(
-                    f"topic '{self.topic.name}' partition {p} begins at offset {low}, expected {position}: Kafka deleted "
-                    f"{low - position} records that were not read; they are lost unless another copy exists. "
+                    f"topic '{self.topic.name}' partition {p} begins at offset {low}, expected {position}: Kafka "
+                    f"deleted {low - position} records that were not read; they are lost unless another copy exists. "
                     "Lengthen the topic's retention"
                 )
             if position > high:
                 raise LogTruncated(
-                    f"topic '{self.topic.name}' partition {p} ends at offset {high}, expected at least {position}: records "
-                    "that were read are gone from the log; restore the broker's data or give the domain a new topic"
+                    f"topic '{self.topic.name}' partition {p} ends at offset {high}, expected at least {position}: "
+                    "records that were read are gone; restore the broker's data or give the domain a new topic"
                 )
 
     def _stop(self, error: Any) -> None:
-        if error.code() in _QUERIED:
+        if error.code() in _POSITION_LOST:
             self._check_ranges()
         if error.code() == KafkaError._LOG_TRUNCATION:
             raise LogTruncated(

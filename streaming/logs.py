@@ -10,7 +10,8 @@ import structlog
 
 def configure_logs() -> None:
     """For `main` functions only. Libraries' own logs show from WARNING on."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=form)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

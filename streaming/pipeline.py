@@ -37,6 +37,9 @@ _POLL_SECONDS = 0.02
 _BUNDLE_SECONDS = 1.0
 _REPORT_SECONDS = 10
 
+_RESTRICTION = beam.DoFn.RestrictionParam(PositionsProvider())
+_WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
+
 _readers: dict[tuple[str, str, int], GroupReader] = {}
 """Readers are kept open between bundles, and are where a refused put finds the reader that has to open anew."""
 _readers_lock = threading.Lock()
@@ -69,8 +72,8 @@ class ReadGroup(beam.DoFn):
     def process(
         self,
         element: tuple[int, int],
-        tracker: Any = beam.DoFn.RestrictionParam(PositionsProvider()),
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+        tracker: Any = _RESTRICTION,
+        watermark: Any = _WATERMARK,
     ) -> Iterator[TimestampedValue]:
         reader = self._reader(*element)
         if _ordered(reader.positions) != tracker.current_restriction()[0]:
@@ -129,8 +132,8 @@ class PutStates(beam.DoFn):
         reader = _readers.get(key)
         if reader is None:
             raise StoreFenced(
-                f"the store refused a chunk of partitions {sorted(refused)} of '{self._domain.name}': another reader has "
-                "moved on, and ours runs elsewhere; the runner has to start the bundle again"
+                f"the store refused a chunk of partitions {sorted(refused)} of '{self._domain.name}': another reader "
+                "has moved on, and ours runs elsewhere; the runner has to start the bundle again"
             )
         log.warning("the store stands elsewhere, opening anew", group=group, partitions=sorted(refused))
         reader.close()

@@ -31,7 +31,7 @@ def prism(binary: Path | None) -> Iterator[str]:
         )
     port = _free_port()
     command = [str(binary), "--job_port", str(port), "--serve_http=false", "--log_level=warn"]
-    process = subprocess.Popen(command, preexec_fn=_die_with_parent, start_new_session=True)  # noqa: PLW1509
+    process = subprocess.Popen(command, preexec_fn=_die_with_parent, start_new_session=True)
     try:
         _await_port(process, port)
         yield f"localhost:{port}"

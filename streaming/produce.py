@@ -132,7 +132,7 @@ class _Stopped:
 def produce(
     producer: EventProducer, records: Iterator[Record], count: int | None, rate: float | None, stopped: object
 ) -> None:
-    """Send `count` records (None: without end) at `rate` a second (None: as fast as possible), until `stopped` is true."""
+    """Send `count` records (None: without end), `rate` a second (None: as fast as it goes), until `stopped` is true."""
     begun = reported = time.monotonic()
     sent = 0
     while not stopped and (count is None or sent < count):
@@ -162,7 +162,7 @@ def main(
     domain: str = "shop",
     like: Annotated[str | None, typer.Option(help="Invent events of this domain, if not of its own.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many events; without it, until stopped.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second; without it, as fast as possible.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Events a second; without it, all at once.")] = None,
     seed: int = 1,
     history_minutes: Annotated[int, typer.Option(min=0, help="Spread event times over so long before now.")] = 0,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of events minutes to hours late.")] = 0.03,
@@ -181,7 +181,8 @@ def main(
             raise BadDomain(f"domain '{domain}' has no generator of events; --like can be {', '.join(GENERATORS)}")
         topic = TopicWatch(settings, declared.topic).now()
         shares = Shares(late, duplicates, malformed)
-        records = GENERATORS[like or domain](seed, shares, lambda: time.time_ns() // 1_000_000, history_minutes * 60_000)
+        clock_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
+        records = GENERATORS[like or domain](seed, shares, clock_ms, history_minutes * 60_000)
         stopped = _Stopped()
         file = ledger.open("a", buffering=1 << 20) if ledger else None
         try:

@@ -77,7 +77,7 @@ def _template(rng: random.Random) -> tuple[bytes, bytes]:
     # A user's country never changes: it is a function of the number.
     country = random.Random(number).choices([*_COUNTRIES], [*_COUNTRIES.values()])[0]
     kind = rng.choices([*_TYPES], [*_TYPES.values()])[0]
-    event = {"event_type": kind, "user_id": user, "country": country}
+    event: dict[str, str | int] = {"event_type": kind, "user_id": user, "country": country}
     if kind == "page_view":
         event["page"] = _PAGES[int(len(_PAGES) * rng.random() ** 1.5)]
     if kind in ("basket_add", "order"):

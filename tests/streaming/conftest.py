@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 SHARES = Shares(late=0.1, duplicates=0.05, malformed=0.05)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"

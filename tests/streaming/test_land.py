@@ -57,7 +57,8 @@ def test_each_record_lands_once_though_two_landers_run_and_are_killed(sandbox, s
     until(lambda: landed(sandbox) == {p: offset for p, offset in end.items() if offset})
     workers.stop()
     times = times_landed(sandbox)
-    print(f"{kills} kills, {len(times)} records, {workers.logs().count('comparing with raw')} refused or failed commits")
+    refused = workers.logs().count("comparing with raw")
+    print(f"{kills} kills, {len(times)} records, {refused} refused or failed commits")
     assert times == {(p, offset): 1 for p, stop in end.items() for offset in range(stop)}
     raw = Raw(sandbox.settings, sandbox.domain)
     order = [("partition", "ascending"), ("offset", "ascending")]

@@ -65,7 +65,7 @@ def build_arguments(context: Mapping[str, Any]) -> list[str]:
 
 
 @task(outlets=[MARTS], execution_timeout=timedelta(minutes=5))
-def publish(built: dict[str, Any], *, outlet_events: Any) -> None:
+def publish(built: Any, *, outlet_events: Any = None) -> None:
     """Emit the asset's event. Stores nothing: frontiers are read from the marts, counts come from the build."""
     settings = load_settings()
     name = built["domain"]

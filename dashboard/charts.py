@@ -1,0 +1,117 @@
+"""Vega-Lite specifications, without data: as long as a specification stays the same, new data moves the marks in place.
+
+Invariant: batch is dark blue and speed is orange, everywhere; times are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+BATCH_COLOUR, SPEED_COLOUR, MERGED_COLOUR = "#1b4965", "#f5883f", "#8a9aa6"
+HEIGHT = 300
+
+_LAYER = {"domain": ["batch", "speed"], "range": [BATCH_COLOUR, SPEED_COLOUR]}
+_LOOK = {
+    "view": {"stroke": None},
+    "axis": {"gridColor": "#e8edf1", "domainColor": "#c9d3da", "tickColor": "#c9d3da", "labelColor": "#51626f"},
+    "legend": {"orient": "top", "title": None, "labelColor": "#51626f"},
+}
+_X = {"type": "temporal", "title": None, "scale": {"type": "utc"}, "axis": {"grid": False, "labelOverlap": True}}
+_AMOUNT = {"type": "quantitative", "axis": {"format": "~s", "tickCount": 5}}
+_TIME_TIP = {"field": "t", "type": "temporal", "title": "UTC", "format": "%Y-%m-%d %H:%M", "scale": {"type": "utc"}}
+
+
+def _tips(*fields: tuple[str, str]) -> list[dict[str, str]]:
+    kinds = {"value": "quantitative", "merged": "quantitative", "batch": "quantitative", "speed": "quantitative"}
+    return [
+        {"field": f, "title": title, "type": kinds.get(f, "nominal"), **({"format": ",~f"} if f in kinds else {})}
+        for f, title in fields
+    ]
+
+
+def stacked(measure: str, step: timedelta, series: str | None) -> dict[str, Any]:
+    """t, layer, series, value: bars over time, batch below speed; with a series its values are the colours and speed is
+    the lighter part of each."""
+    end = f"datum.t + {int(step.total_seconds() * 1000)}"
+    encoding: dict[str, Any] = {
+        "x": {**_X, "field": "t", "bandPosition": 0},
+        "x2": {"field": "end"},
+        "y": {**_AMOUNT, "field": "value", "aggregate": "sum", "title": measure, "stack": "zero"},
+        "color": {"field": "layer", "type": "nominal", "scale": _LAYER},
+        "order": {"field": "rank"},
+        "tooltip": [_TIME_TIP, *_tips(("layer", "layer"), ("value", measure))],
+    }
+    if series:
+        encoding["color"] = {"field": "series", "type": "nominal", "scale": {"scheme": "tableau10"}}
+        encoding["opacity"] = {
+            "field": "layer",
+            "type": "nominal",
+            "scale": {"domain": ["batch", "speed"], "range": [1, 0.45]},
+        }
+        encoding["tooltip"] = [_TIME_TIP, *_tips(("series", series), ("layer", "layer"), ("value", measure))]
+    return {
+        "height": HEIGHT,
+        "config": _LOOK,
+        "transform": [
+            {"calculate": end, "as": "end"},
+            {"calculate": "(datum.layer == 'speed' ? 'b' : 'a') + datum.series", "as": "rank"},
+        ],
+        "mark": {"type": "bar", "binSpacing": 1},
+        "encoding": encoding,
+    }
+
+
+def ranking(measure: str, series: str) -> dict[str, Any]:
+    """series, layer, value: one bar a series, batch first, then speed."""
+    return {
+        "height": HEIGHT,
+        "config": _LOOK,
+        "mark": {"type": "bar", "cornerRadius": 1},
+        "encoding": {
+            "y": {"field": "series", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 140}},
+            "x": {**_AMOUNT, "field": "value", "title": measure},
+            "color": {"field": "layer", "type": "nominal", "scale": _LAYER},
+            "tooltip": _tips(("series", series), ("layer", "layer"), ("value", measure)),
+        },
+    }
+
+
+def lines(measure: str, series: str) -> dict[str, Any]:
+    """t, series, merged, batch, speed: the merged value of each series; the layers' own numbers in the tooltip."""
+    return {
+        "height": HEIGHT,
+        "config": _LOOK,
+        "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 14}},
+        "encoding": {
+            "x": {**_X, "field": "t"},
+            "y": {**_AMOUNT, "field": "merged", "title": f"{measure}, merged"},
+            "color": {"field": "series", "type": "nominal", "scale": {"scheme": "tableau10"}},
+            "tooltip": [
+                _TIME_TIP,
+                *_tips(("series", series), ("merged", "merged"), ("batch", "batch alone"), ("speed", "speed alone")),
+            ],
+        },
+    }
+
+
+def three_numbers(measure: str, series: str) -> dict[str, Any]:
+    """series, merged, batch, speed: three bars beside each other, since they do not add up."""
+    names = ["merged", "batch", "speed"]
+    return {
+        "height": HEIGHT,
+        "config": _LOOK,
+        "transform": [{"fold": names, "as": ["layer", "value"]}],
+        "mark": {"type": "bar", "cornerRadius": 1},
+        "encoding": {
+            "y": {"field": "series", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 140}},
+            "yOffset": {"field": "layer", "type": "nominal", "sort": names},
+            "x": {**_AMOUNT, "field": "value", "title": measure},
+            "color": {
+                "field": "layer",
+                "type": "nominal",
+                "scale": {"domain": names, "range": [MERGED_COLOUR, BATCH_COLOUR, SPEED_COLOUR]},
+            },
+            "tooltip": _tips(("series", series), ("layer", "layer"), ("value", measure)),
+        },
+    }

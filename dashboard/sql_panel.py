@@ -1,0 +1,47 @@
+"""The SQL box: one SELECT over the merged views, their layers, raw and quarantine."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import streamlit as st
+
+from lake.errors import TidemarkError
+from lake.sql import Prompt
+
+_ROWS = 1000
+
+
+def show_sql(prompt: Prompt, view: str) -> None:
+    """The box starts with a query of `view`."""
+    st.subheader("SQL", anchor="sql")
+    with st.form("sql", border=True):
+        statement = st.text_area(
+            "A SELECT, answered at one moment of the log",
+            f"SELECT * FROM {view} ORDER BY ALL LIMIT 20",
+            height=110,
+            key="statement",
+        )
+        asked = st.form_submit_button("Run", icon=":material/play_arrow:")
+    st.caption("Tables: " + ", ".join(f"`{name}`" for name in prompt.tables))
+    if asked:
+        try:
+            rows = prompt.query(statement)
+        except TidemarkError as error:
+            st.error(str(error))
+            return
+        shown = f"the first {_ROWS:,} of " if len(rows) > _ROWS else ""
+        st.caption(f"{shown}{len(rows):,} rows")
+        st.dataframe(_readable(rows.slice(0, _ROWS)).to_pandas(), hide_index=True, width="stretch")
+
+
+def _readable(rows: pa.Table) -> pa.Table:
+    """Bytes as text, with what is no UTF-8 escaped; nested values as text."""
+    for index, column in enumerate(rows.schema):
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            text = [v if v is None else v.decode(errors="backslashreplace") for v in rows[index].to_pylist()]
+        elif pa.types.is_nested(column.type):
+            text = [v if v is None else str(v) for v in rows[index].to_pylist()]
+        else:
+            continue
+        rows = rows.set_column(index, column.name, pa.array(text, pa.string()))
+    return rows

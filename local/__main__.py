@@ -14,12 +14,10 @@ from rich.table import Table
 
 from lake.domain import load_domain
 from lake.errors import exit_on_error
-from local.demo import run_demo
 from local.doctor import examine
 from local.errors import PartFailed
 from local.parts import AIRFLOW, DOMAIN, SERVERS, WORKERS
 from local.ports import Ports
-from local.provision import provision
 from local.stack import Stack
 from local.status import read_status, render
 from local.tools import find_tools, set_up
@@ -67,6 +65,8 @@ def up(
     parts: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
 ) -> None:
     """Start parts of the stack and wait until they serve."""
+    from local.provision import provision
+
     with exit_on_error():
         stack = configured_stack()
         names = list(parts or [*SERVERS, *WORKERS])
@@ -79,7 +79,7 @@ def up(
             settings = stack.settings()
             provision(settings, load_domain(DOMAIN, settings.domains_dir))
         stack.up([name for name in names if name in WORKERS])
-        console.print(render(read_status(stack)))
+        console.print(render(read_status(stack)), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -100,7 +100,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
-        console.print(render(found))
+        console.print(render(found), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -127,10 +127,12 @@ def clean() -> None:
 @app.command()
 def demo() -> None:
     """Run the whole platform: backlog, live events, two batch slices, the merged answer, its proof."""
+    from local.demo import run_demo  # the engine behind it loads slower than `status` takes
+
     with exit_on_error():
         stack = configured_stack(segment_seconds=10)
         run_demo(stack)
-        console.print(render(read_status(stack)))
+        console.print(render(read_status(stack)), soft_wrap=True, highlight=False)
 
 
 def configured_stack(segment_seconds: int = 60) -> Stack:

@@ -27,7 +27,7 @@ from local.stack import Stack
 
 DAG = "build_marts"
 BETWEEN_SLICES = timedelta(minutes=1)
-SLICE_SECONDS = 300
+SLICE_SECONDS = 900
 
 _SUMMARY = """
 select country, sum(m.revenue) as revenue, sum(m.orders) as orders,

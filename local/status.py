@@ -79,12 +79,10 @@ def render(status: Status) -> Group:
     for part in status.parts:
         row = (part.pid, part.processes, part.pss_bytes >> 20) if part.pid else ("", "", "")
         parts.add_row(part.name, part.state, *map(str, row))
-    addresses = Table(box=None, show_header=False)
-    addresses.add_column(no_wrap=True)
-    addresses.add_column(overflow="fold")
+    addresses = []
     for part in status.parts:
         if part.pid and part.address:
             login = " / ".join(filter(None, (part.user, part.password)))
-            addresses.add_row(part.name, f"{part.address}   {login}".rstrip())
+            addresses.append(f"{part.name:<10} {part.address}   {login}".rstrip())
     total = f"{status.pss_bytes / 2**30:.2f} GiB (PSS) in all; state and logs in {status.home}"
-    return Group(parts, "", total, "", addresses)
+    return Group(parts, "", total, "", *addresses)

@@ -93,7 +93,9 @@ class Build:
         session = self._started()
         self._say(f"reading [{format_time(span.t0)}, {format_time(span.t1)}) of raw/{self._domain.name}")
         computed = compute(session, self._domain, self._raw, self._version, span)
-        self._say(f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers")
+        self._say(
+            f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers"
+        )
         for view in todo:
             try:
                 self._commit(session, view, computed)
@@ -114,9 +116,7 @@ class Build:
     def _done(self, view: str, action: str, m: Manifest, seconds: float) -> None:
         self._say(f"{view}: {action} {m.span}, {m.rows} rows")
         counts = (m.rows, m.events, m.good, m.quarantined, m.markers)
-        self.built.append(
-            Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1))
-        )
+        self.built.append(Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1)))
 
     def _start(self, view: str, t0: datetime | None) -> datetime | None:
         """Where this view's slice begins; None if its tile ends at T1 already."""
@@ -196,7 +196,13 @@ def report(build: Build, seconds: float) -> str:
     """The outcome as a table."""
     names = ("view", "tile", "rows", "events", "good", "quarantined", "markers", "action", "seconds")
     lines = [names] + [
-        (b.view, f"{b.t0} .. {b.t1}", *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers)), b.action, str(b.seconds))
+        (
+            b.view,
+            f"{b.t0} .. {b.t1}",
+            *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers)),
+            b.action,
+            str(b.seconds),
+        )
         for b in build.built
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -224,7 +230,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m jobs.build_mart", description="Build one slice of a domain's marts.")
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.build_mart", description="Build one slice of a domain's marts."
+    )
     parser.add_argument("--domain", required=True)
     parser.add_argument("--t1", required=True, type=parse_time, help="end of the slice, excluded; ISO 8601")
     parser.add_argument("--t0", type=parse_time, help="its start; without it, each view goes on from its frontier")

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.functions import col
 
@@ -27,9 +30,7 @@ HELD_BYTES = 64 << 20
 PIECE_BYTES = 4 << 20
 
 # One shape for the states of every view, so that one pass and one shuffle carry them all.
-PARCEL = pa.schema(
-    [("view", pa.string()), ("bucket", pa.int32()), ("rows", pa.int64()), ("states", pa.binary())]
-)
+PARCEL = pa.schema([("view", pa.string()), ("bucket", pa.int32()), ("rows", pa.int64()), ("states", pa.binary())])
 By = tuple[str, ...]
 
 
@@ -39,18 +40,17 @@ def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HEL
     `records` has raw's columns and the long columns named in `by`, which become leading keys. A task lets go of what
     it holds above `held_bytes`; the result is the same for any.
     """
-    how = {"domain": domain, "by": by, "held_bytes": held_bytes}
     schema = spark_schema(PARCEL)
-    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(partial(_run, **how), schema)
+    run = partial(_run, domain=domain, by=by, held_bytes=held_bytes)
+    merge = partial(_merge, domain=domain, by=by, held_bytes=held_bytes)
+    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(run, schema)
     together = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket")
-    return together.sortWithinPartitions("view", "bucket").mapInArrow(partial(_merge, **how), schema)
+    return together.sortWithinPartitions("view", "bucket").mapInArrow(merge, schema)
 
 
 def unpack(parcels: DataFrame, name: str, schema: pa.Schema) -> DataFrame:
     """One view's parcels as rows of its own columns."""
-    return parcels.where(col("view") == name).mapInArrow(
-        partial(_unpack, schema=schema), spark_schema(schema)
-    )
+    return parcels.where(col("view") == name).mapInArrow(partial(_unpack, schema=schema), spark_schema(schema))
 
 
 def collect(parcels: DataFrame, name: str) -> list[pa.Table]:
@@ -114,18 +114,14 @@ def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: 
 
 
 def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
-    held, current = _Held(domain, by, held_bytes), None
-    for batch in batches:
-        for parcel in batch.to_pylist():
-            place = parcel["view"], parcel["bucket"]
-            if current and place != current:
-                for name, states in held.release():
-                    yield from _parcels(name, current[1], states)
-            current = place
-            held.add(parcel["view"], decode(parcel["states"]))
+    held = _Held(domain, by, held_bytes)
+    parcels = (parcel for batch in batches for parcel in batch.to_pylist())
+    for (view, bucket), group in groupby(parcels, key=itemgetter("view", "bucket")):
+        for parcel in group:
+            held.add(view, decode(parcel["states"]))
             held.settle()
-    for name, states in held.release():
-        yield from _parcels(name, current[1], states)
+        for name, states in held.release():
+            yield from _parcels(name, bucket, states)
 
 
 def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -159,4 +155,4 @@ class _Buckets:
         hashed = f"md5_number_lower(row({columns})::VARCHAR) % {BUCKETS}"
         bucket = self._db.sql(f"SELECT ({hashed})::INTEGER AS bucket FROM states").to_arrow_table()["bucket"]
         for value in sorted(bucket.unique().to_pylist()):
-            yield value, states.filter(pa.compute.equal(bucket, value))
+            yield value, states.filter(pc.equal(bucket, value))

@@ -1,6 +1,7 @@
 """Arrow's column types as Spark's, one for one.
 
-Invariant: a state crosses Arrow -> Spark -> Delta -> Arrow with its type and its value unchanged; a type that could not is refused.
+Invariant: a state crosses Arrow -> Spark -> Delta -> Arrow with its type and its value unchanged;
+a type that could not is refused.
 """
 
 from __future__ import annotations
@@ -44,6 +45,4 @@ def spark_type(arrow: pa.DataType) -> spark.DataType:
 
 def spark_schema(arrow: pa.Schema) -> spark.StructType:
     """The same columns, all nullable, as Delta keeps them."""
-    return spark.StructType(
-        [spark.StructField(field.name, spark_type(field.type)) for field in arrow]
-    )
+    return spark.StructType([spark.StructField(field.name, spark_type(field.type)) for field in arrow])

@@ -19,8 +19,8 @@ LOGGING = Path(__file__).parent / "log4j2.properties"
 # A job lives for a minute or two: the first compiler tier starts sooner than the second repays.
 JVM_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
-# An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and at most so many bytes. Spark's Parquet reader bounds
-# its vectors in rows only; 64 of them are 128 MiB at worst and cost nothing measurable at 200 B.
+# An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and at most so many bytes.
+# Spark's Parquet reader bounds its vectors in rows only; 64 of them are 128 MiB at worst.
 ROWS_PER_BATCH = 20_000
 BYTES_PER_BATCH = 16 << 20
 ROWS_PER_VECTOR = 64
@@ -45,35 +45,50 @@ def s3a_uri(uri: str) -> str:
 def _properties(settings: Settings) -> dict[str, str]:
     jars = settings.spark_jars_dir
     if jars is None or not any(jars.glob("delta-spark_*.jar")):
-        raise BadSettings(f"spark_jars_dir is {jars}, expected a folder with Delta's and S3A's jars; run `make setup`, or set TIDEMARK_SPARK_JARS_DIR")
-    s3a = {
+        raise BadSettings(
+            f"spark_jars_dir is {jars}, expected a folder with Delta's and S3A's jars; "
+            "run `make setup`, or set TIDEMARK_SPARK_JARS_DIR"
+        )
+    properties = {
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.driver.extraClassPath": f"{jars.resolve()}/*",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING} {JVM_OPTIONS}",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(BYTES_PER_BATCH),
+        "spark.sql.parquet.columnarReaderBatchSize": str(ROWS_PER_VECTOR),
+        # The default, INT96, holds nanoseconds and so ends in 2262.
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    }
+    if settings.spark_master.startswith("local"):
+        properties |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    return properties | _delta() | _s3a(settings)
+
+
+def _delta() -> dict[str, str]:
+    defaults = {
+        "enableDeletionVectors": "false",
+        "columnMapping.mode": "none",
+        # No folder a tile: its name has colons, which a path in the Delta log escapes twice.
+        "randomizeFilePrefixes": "true",
+    }
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.delta.logStore.s3a.impl": "tidemark.ConditionalS3LogStore",
+        "spark.databricks.delta.snapshotPartitions": "2",
+    } | {f"spark.databricks.delta.properties.defaults.{name}": value for name, value in defaults.items()}
+
+
+def _s3a(settings: Settings) -> dict[str, str]:
+    options = {
         "endpoint": settings.s3_endpoint,
         "endpoint.region": settings.s3_region,
         "path.style.access": str(settings.s3_path_style).lower(),
         "connection.ssl.enabled": str(settings.s3_endpoint.startswith("https")).lower(),
         "aws.credentials.provider": "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider",
     }
-    local = settings.spark_master.startswith("local")
-    loopback = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    return {
-        "spark.driver.memory": settings.spark_driver_memory,
-        "spark.driver.extraClassPath": f"{jars.resolve()}/*",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING} {JVM_OPTIONS}",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.delta.logStore.s3a.impl": "tidemark.ConditionalS3LogStore",
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-        "spark.databricks.delta.properties.defaults.columnMapping.mode": "none",
-        # No folder a tile: its name has colons, which a path in the Delta log escapes twice.
-        "spark.databricks.delta.properties.defaults.randomizeFilePrefixes": "true",
-        "spark.sql.session.timeZone": "UTC",
-        # The default, INT96, holds nanoseconds and so ends in 2262.
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
-        "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
-        "spark.sql.execution.arrow.maxBytesPerBatch": str(BYTES_PER_BATCH),
-        "spark.sql.parquet.columnarReaderBatchSize": str(ROWS_PER_VECTOR),
-    } | (loopback if local else {}) | {f"spark.hadoop.fs.s3a.{key}": value for key, value in s3a.items()}
+    return {f"spark.hadoop.fs.s3a.{name}": value for name, value in options.items()}

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 
+from deltalake import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from deltalake import DeltaTable
 from jobs.carry import RUNS, carry, collect
 from jobs.runs import check_runs, join_runs
 from jobs.session import s3a_uri
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Slice:
-    """A computed span: parcels of states (None if it holds no events), rows of each view, and counts over partitions."""
+    """A computed span: parcels of states (None without events), rows of each view, counts over all partitions."""
 
     span: Span
     parcels: DataFrame | None
@@ -103,4 +103,4 @@ def _named(error: Exception, raw: Raw) -> Exception:
     if not any(sign in text for sign in _LOST):
         return error
     line = next(line for line in text.splitlines() if any(sign in line for sign in _LOST))
-    return RawDamaged(f"a file of {raw.uri} cannot be read ({line.strip()}); restore it, every answer is derived from it")
+    return RawDamaged(f"a file of {raw.uri} cannot be read ({line.strip()}); restore it from the bucket's versions")

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deltalake import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import lit
 from pyspark.sql.types import StructType
 
-from deltalake import DeltaTable
 from jobs.session import s3a_uri
 from lake.errors import TileRefused
 from lake.marts import MANIFEST, TILE, Manifest, check_tile, manifests
@@ -29,7 +29,7 @@ ROWS_PER_FILE = 1_000_000
 
 @dataclass(frozen=True)
 class Turn:
-    """A tile that fits into the mart as it was looked at, and the transaction version that only one builder can take."""
+    """A tile that fits the mart as it was looked at, and the transaction version that only one builder can take."""
 
     uri: str
     manifest: Manifest
@@ -49,7 +49,9 @@ def take_turn(settings: Settings, uri: str, manifest: Manifest) -> Turn:
     return Turn(uri, manifest, check_tile(existing, manifest), _taken(table) + 1)
 
 
-def commit_tile(session: SparkSession, settings: Settings, turn: Turn, schema: StructType, states: DataFrame | None) -> None:
+def commit_tile(
+    session: SparkSession, settings: Settings, turn: Turn, schema: StructType, states: DataFrame | None
+) -> None:
     """Write states (None: no rows) and manifest. Raises TileRefused if another builder's commit came first."""
     manifest = turn.manifest
     rows = session.range(1).select(

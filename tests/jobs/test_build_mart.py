@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from subprocess import PIPE
@@ -120,6 +121,17 @@ def test_a_lost_raw_file_is_named(sandbox, landed, build):
         build(NINE, views=[VIEW])
 
 
+def test_values_of_2_mib_do_not_fill_the_memory_of_a_task(sandbox, landed, build):
+    """Bounded in rows alone, 150 of them would need more than the driver's 1 GiB, and so would their quarantine."""
+    values = [f'{{"event_id": "{i}'.encode().ljust(2 << 20, b"x") for i in range(150)]
+    landed.values(NINE - timedelta(minutes=1), values)
+    landed.seal(NINE)
+    built = build(NINE, views=["_quarantine"])
+    assert [(b.rows, b.quarantined) for b in built] == [(150, 150)]
+    stored = _mart(sandbox, "_quarantine").snapshot().states
+    assert sorted(v.as_py() for table in stored for v in table["value"]) == sorted(values)
+
+
 # Two builders. A turn is what a builder holds between looking at the mart and committing; keeping one while others
 # build is a builder that was paused there.
 
@@ -136,6 +148,11 @@ def _turn(sandbox, landed, t0, t1, build_id: str) -> tile.Turn:
 
 def _commit(sandbox, spark, turn: tile.Turn) -> None:
     commit_tile(spark, sandbox.settings, turn, spark_schema(Kernel(sandbox.domain).schema(VIEW)), None)
+
+
+def _commit_after(wait, *arguments) -> None:
+    wait()
+    _commit(*arguments)
 
 
 def test_a_zombie_that_commits_after_its_retry_is_refused(sandbox, landed, spark):
@@ -160,22 +177,13 @@ def test_of_two_builders_that_commit_at_the_same_moment_one_is_refused(sandbox, 
     _two_hours(landed)
     for round_ in range(2):  # the first one makes the table
         turns = [_turn(sandbox, landed, EPOCH, NINE, f"{round_}{name}") for name in "ab"]
-        together, refused = threading.Barrier(2), []
-
-        def commit(turn: tile.Turn) -> None:
-            together.wait()
-            try:
-                _commit(sandbox, spark, turn)
-            except TileRefused:
-                refused.append(turn.manifest.build_id)
-
-        threads = [threading.Thread(target=commit, args=(turn,)) for turn in turns]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        [tile_] = _mart(sandbox).snapshot().tiles
-        assert refused == [b for b in (f"{round_}a", f"{round_}b") if b != tile_.build_id]
+        together = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            commits = [pool.submit(_commit_after, together.wait, sandbox, spark, turn) for turn in turns]
+        refused = [t.manifest.build_id for t, c in zip(turns, commits, strict=True) if c.exception()]
+        assert {type(c.exception()) for c in commits} == {type(None), TileRefused}
+        [kept] = _mart(sandbox).snapshot().tiles
+        assert {kept.build_id, *refused} == {f"{round_}a", f"{round_}b"}
 
 
 def test_a_commit_that_is_no_builders_does_not_stop_a_builder(sandbox, landed, spark):

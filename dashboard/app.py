@@ -9,12 +9,12 @@ import streamlit as st
 
 from dashboard.sql_panel import show_sql
 from dashboard.status import show_status
-from dashboard.verify_panel import show_report, show_verify
+from dashboard.verify_panel import Verifier, show_report, show_verify
 from dashboard.view_panel import show_view
 from lake.domain import Domain, load_domains
 from lake.errors import TidemarkError
 from lake.serving import Serving
-from lake.settings import Settings, load_settings
+from lake.settings import load_settings
 from lake.sql import Prompt
 
 REFRESH_SECONDS = 2
@@ -22,15 +22,16 @@ STEPS = [30, 60, 120, 360]
 
 
 @st.cache_resource(show_spinner=False)
-def connect() -> tuple[Settings, dict[str, Domain], Prompt]:
-    """Once a process: its settings, domains and servings, shared by every visitor."""
+def connect() -> tuple[dict[str, Domain], Prompt, dict[str, Verifier]]:
+    """Once a process, shared by every visitor: the domains, their servings, their verifications."""
     settings = load_settings()
     domains = load_domains(settings.domains_dir)
-    return settings, domains, Prompt(settings, domains)
+    prompt = Prompt(settings, domains)
+    return domains, prompt, {name: Verifier(settings, d, prompt.serving(name)) for name, d in domains.items()}
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
-def live(domain: Domain, serving: Serving, steps: int) -> None:
+def live(domain: Domain, serving: Serving, verifier: Verifier, steps: int) -> None:
     """What changes by itself."""
     try:
         answers = {name: serving.answer(name) for name in domain.views}
@@ -40,10 +41,11 @@ def live(domain: Domain, serving: Serving, steps: int) -> None:
     show_status(list(answers.values()))
     for name, view in domain.views.items():
         show_view(serving, view, answers[name], steps)
+    show_report(verifier.last)
 
 
 def page() -> None:
-    settings, domains, prompt = connect()
+    domains, prompt, verifiers = connect()
     with st.sidebar:
         st.markdown("# Tidemark")
         domain = domains[st.selectbox("Domain", list(domains), key="domain")]
@@ -52,15 +54,13 @@ def page() -> None:
             st.caption(f"Owner: {domain.owner}")
         steps = st.select_slider("Points of time in the charts", STEPS, STEPS[1], key="steps")
         st.divider()
-        serving = prompt.serving(domain.name)
-        show_verify(settings, domain, serving)
+        st.fragment(show_verify, run_every=REFRESH_SECONDS)(verifiers[domain.name])
     st.title(domain.name.replace("_", " ").capitalize(), anchor=False)
-    live(domain, serving, steps)
-    show_report(domain)
+    live(domain, prompt.serving(domain.name), verifiers[domain.name], steps)
     show_sql(prompt, next(iter(domain.views)))
 
 
-st.set_page_config(page_title="Tidemark", page_icon=":material/waves:", layout="wide")
+st.set_page_config(page_title="Tidemark", page_icon="🌊", layout="wide")
 # A refresh is not an event: nothing fades or spins because of it.
 st.html(
     "<style>[data-stale='true'] {opacity: 1 !important; transition: none !important}"

@@ -12,12 +12,25 @@ BATCH_COLOUR, SPEED_COLOUR, MERGED_COLOUR = "#1b4965", "#f5883f", "#8a9aa6"
 HEIGHT = 300
 
 _LAYER = {"domain": ["batch", "speed"], "range": [BATCH_COLOUR, SPEED_COLOUR]}
+_TEXT = {"labelColor": "#51626f", "titleColor": "#51626f", "titleFontWeight": "normal"}
 _LOOK = {
+    "font": "Source Sans, Source Sans Pro, sans-serif",
     "view": {"stroke": None},
-    "axis": {"gridColor": "#e8edf1", "domainColor": "#c9d3da", "tickColor": "#c9d3da", "labelColor": "#51626f"},
-    "legend": {"orient": "top", "title": None, "labelColor": "#51626f"},
+    "axis": {**_TEXT, "gridColor": "#e8edf1", "domainColor": "#c9d3da", "tickColor": "#c9d3da", "labelFontSize": 12},
+    "legend": {**_TEXT, "orient": "top", "title": None, "labelFontSize": 12},
 }
-_X = {"type": "temporal", "title": None, "scale": {"type": "utc"}, "axis": {"grid": False, "labelOverlap": True}}
+_MIDNIGHT = "utchours(datum.value) == 0 && utcminutes(datum.value) == 0"
+_X = {
+    "type": "temporal",
+    "title": None,
+    "scale": {"type": "utc"},
+    "axis": {
+        "grid": False,
+        "labelOverlap": True,
+        "labelExpr": f"utcFormat(datum.value, {_MIDNIGHT} ? '%b %d' : '%H:%M')",
+    },
+}
+_SERIES = {"field": "series", "type": "nominal", "scale": {"scheme": "tableau10"}, "legend": {"columns": 5}}
 _AMOUNT = {"type": "quantitative", "axis": {"format": "~s", "tickCount": 5}}
 _TIME_TIP = {"field": "t", "type": "temporal", "title": "UTC", "format": "%Y-%m-%d %H:%M", "scale": {"type": "utc"}}
 
@@ -43,7 +56,7 @@ def stacked(measure: str, step: timedelta, series: str | None) -> dict[str, Any]
         "tooltip": [_TIME_TIP, *_tips(("layer", "layer"), ("value", measure))],
     }
     if series:
-        encoding["color"] = {"field": "series", "type": "nominal", "scale": {"scheme": "tableau10"}}
+        encoding["color"] = _SERIES
         encoding["opacity"] = {
             "field": "layer",
             "type": "nominal",
@@ -86,7 +99,7 @@ def lines(measure: str, series: str) -> dict[str, Any]:
         "encoding": {
             "x": {**_X, "field": "t"},
             "y": {**_AMOUNT, "field": "merged", "title": f"{measure}, merged"},
-            "color": {"field": "series", "type": "nominal", "scale": {"scheme": "tableau10"}},
+            "color": _SERIES,
             "tooltip": [
                 _TIME_TIP,
                 *_tips(("series", series), ("merged", "merged"), ("batch", "batch alone"), ("speed", "speed alone")),

@@ -45,7 +45,8 @@ def show_status(answers: Sequence[Answer]) -> None:
 def coverage(answer: Answer) -> str:
     """One line under a view: what its rows come from."""
     parts = [
-        f"**{len(answer.merged):,}** rows, {len(answer.batch):,} {len(answer.batch):,} with batch, {len(answer.speed):,} with speed",
+        f"**{len(answer.merged):,}** rows",
+        f"{len(answer.batch):,} with a batch part, {len(answer.speed):,} with a speed part",
         f"frontier {format_time(answer.frontier) if answer.frontier > EPOCH else 'not set yet'}",
         f"head {_vector(answer.head)}",
     ]

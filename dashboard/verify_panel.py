@@ -1,7 +1,11 @@
-"""The last verification of a domain, whoever asked for it, and the button that asks for a new one."""
+"""The last verification of a domain, whoever asked for it, and the button that asks for a new one.
+
+Invariant: at most one verification of a domain runs at a time, in a thread of its own, so the page goes on meanwhile.
+"""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -23,34 +27,61 @@ class Verified:
     error: str | None = None
 
 
-@st.cache_resource
-def last_verified() -> dict[str, Verified]:
-    """By domain, shared by every visitor of this process."""
-    return {}
+class Verifier:
+    """The verifications of one domain."""
+
+    def __init__(self, settings: Settings, domain: Domain, serving: Serving) -> None:
+        self._settings, self._domain, self._serving = settings, domain, serving
+        self._running = threading.Lock()
+        self.last: Verified | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._running.locked()
+
+    def start(self) -> None:
+        """Begin one, unless one is running."""
+        if self._running.acquire(blocking=False):
+            threading.Thread(target=self._run, name=f"verify {self._domain.name}", daemon=True).start()
+
+    def _run(self) -> None:
+        at = datetime.now(UTC)
+        try:
+            self.last = Verified(at, verify(self._settings, self._domain, self._serving))
+        except TidemarkError as error:
+            self.last = Verified(at, None, str(error))
+        except Exception as error:  # whatever it was, a verdict that is old must not stand as the last one
+            self.last = Verified(at, None, f"The verification failed: {type(error).__name__}: {error}")
+        finally:
+            self._running.release()
 
 
-def show_verify(settings: Settings, domain: Domain, serving: Serving) -> None:
-    """For the sidebar: the button and the verdict."""
-    if st.button("Verify now", icon=":material/verified:", width="stretch", key="verify"):
-        with st.spinner("Recomputing every view from raw …"):
-            last_verified()[domain.name] = _verify(settings, domain, serving)
-    last = last_verified().get(domain.name)
+def show_verify(verifier: Verifier) -> None:
+    """The button and the verdict."""
+    st.button(
+        "Verifying …" if verifier.running else "Verify now",
+        icon=":material/verified:",
+        width="stretch",
+        key="verify",
+        disabled=verifier.running,
+        on_click=verifier.start,
+    )
+    last = verifier.last
     if last is None:
-        st.caption("Not verified yet: recomputes every view from raw, without marts and store, and compares.")
+        st.caption("Recomputes every view from raw, without marts and store, and compares it with what is shown.")
     elif last.report is None:
         st.error(last.error)
     elif last.report.ok:
         compared = sum(view.rows_compared for view in last.report.views)
-        st.success(f"Exact. {compared:,} rows equal a recompute from {last.report.raw_records:,} raw records.")
+        st.success(f"Exact: {compared:,} rows equal a recompute from {last.report.raw_records:,} raw records.")
     else:
-        st.error(f"{len(last.report.problems)} problems found; see below the views.")
+        st.error(f"{len(last.report.problems)} problems; the report is below the views.")
     if last is not None:
-        st.caption(f"Verified at {last.at:%Y-%m-%d %H:%M:%S} UTC")
+        st.caption(f"Verified {last.at:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def show_report(domain: Domain) -> None:
-    """For the page: what the last verification compared, open if anything differs."""
-    last = last_verified().get(domain.name)
+def show_report(last: Verified | None) -> None:
+    """What a verification compared, open if anything differs."""
     if last is None or last.report is None:
         return
     report = last.report
@@ -66,11 +97,3 @@ def show_report(domain: Domain) -> None:
             f"raw: {report.raw_records:,} records, {report.raw_gaps} missing, {report.raw_duplicates} held twice"
         )
         st.dataframe(report.partitions, hide_index=True)
-
-
-def _verify(settings: Settings, domain: Domain, serving: Serving) -> Verified:
-    at = datetime.now(UTC)
-    try:
-        return Verified(at, verify(settings, domain, serving))
-    except TidemarkError as error:
-        return Verified(at, None, str(error))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -25,11 +28,11 @@ def show_view(serving: Serving, view: View, answer: Answer, steps: int) -> None:
             st.info("No event of this view has arrived yet.")
             return
         _totals(values)
-        left, right = st.columns([3, 2])
-        with left, st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center"):
             measure = _pick("Measure", values.measures, f"{view.name}.measure")
             colours = ["layer", values.series] if values.series and values.is_additive(measure) else []
             colour = _pick("Colour", colours, f"{view.name}.colour") if colours else None
+        left, right = st.columns([3, 2])
         _charts(values, measure, colour == values.series, steps, left, right)
         st.caption(coverage(answer))
         with st.expander(f"Every row of `{view.name}`: merged, batch, speed"):
@@ -41,12 +44,18 @@ def _pick(label: str, options: list[str], key: str) -> str:
 
 
 def _totals(values: Values) -> None:
-    additive = [m for m in values.measures if values.is_additive(m)]
-    for column, measure in zip(st.columns(max(len(additive), 4)), additive, strict=False):
+    """Of the additive measures: the merged number, and what it is the sum of."""
+    parts = []
+    for measure in filter(values.is_additive, values.measures):
         total = values.total(measure)
-        with column:
-            st.metric(measure.replace("_", " "), _number(total[MERGED]))
-            st.caption(f"{_number(total[BATCH])} batch + {_number(total[SPEED])} speed")
+        parts.append(
+            f"<div><div>{escape(measure.replace('_', ' '))}</div>"
+            f"<div style='font-size:1.9rem;line-height:1.25;color:#16242f'>{_number(total[MERGED])}</div>"
+            f"<div><b style='color:{charts.BATCH_COLOUR}'>{_number(total[BATCH])}</b> batch + "
+            f"<b style='color:{charts.SPEED_COLOUR}'>{_number(total[SPEED])}</b> speed</div></div>"
+        )
+    if parts:
+        st.html(f"<div style='display:flex;gap:3rem;font-size:0.85rem;color:#51626f'>{''.join(parts)}</div>")
 
 
 def _charts(values: Values, measure: str, split: bool, steps: int, left: DeltaGenerator, right: DeltaGenerator) -> None:
@@ -79,11 +88,11 @@ def _at_the_seam(rows: pa.Table) -> pa.Table:
     """The newest point of time that both layers have a part in, else the newest."""
     times = [r["t"] for r in rows.to_pylist() if r["batch"] is not None and r["speed"] is not None]
     at = max(times or rows["t"].to_pylist())
-    return rows.take([i for i, t in enumerate(rows["t"].to_pylist()) if t == at])
+    return rows.filter(pc.equal(rows["t"], pa.scalar(at, rows["t"].type))).sort_by([("merged", "descending")])
 
 
 def _draw(place: DeltaGenerator, rows: pa.Table, spec: dict, key: str) -> None:
-    place.vega_lite_chart(rows.to_pandas(), spec, use_container_width=True, theme=None, key=key)
+    place.vega_lite_chart(rows.to_pandas(), spec, width="stretch", theme=None, key=key)
 
 
 def _table(values: Values) -> None:

@@ -19,7 +19,7 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 
 from lake.cuts import Cut, lower
 from lake.domain import Domain
-from lake.errors import StoreFenced
+from lake.errors import StoreFenced, TidemarkError
 from lake.kernel import Kernel
 from lake.marts import manifests, mart_uri, unbroken
 from lake.settings import Settings
@@ -81,7 +81,7 @@ class ReadGroup(beam.DoFn):
         seconds = _POLL_SECONDS
         end = time.monotonic() + _BUNDLE_SECONDS
         while time.monotonic() < end:
-            chunk = reader.poll(seconds)
+            chunk = _poll(reader, seconds)
             seconds = _POLL_SECONDS
             if chunk is not None:
                 if not tracker.try_claim(_ordered(reader.positions)):
@@ -155,6 +155,15 @@ def build(pipeline: beam.Pipeline, settings: Settings, domain: Domain, groups: i
         | "count" >> beam.CombinePerKey(sum)
         | "report" >> beam.ParDo(ReportRate())
     )
+
+
+def _poll(reader: GroupReader, seconds: float) -> Chunk | None:
+    try:
+        return reader.poll(seconds)
+    except TidemarkError as error:
+        # A runner would show it as the last line of its own long trace.
+        log.error("reading stopped", reason=f"{type(error).__name__}: {error}")
+        raise
 
 
 def _ordered(positions: Cut) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import apache_beam as beam
 import structlog
@@ -16,7 +16,7 @@ import typer
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lake.domain import Domain, load_domain
-from lake.errors import exit_on_error
+from lake.errors import TidemarkError, exit_on_error
 from lake.settings import Settings, load_settings
 from streaming.logs import configure_logs
 from streaming.pipeline import build
@@ -47,14 +47,26 @@ def main(
         declared = load_domain(domain, settings.domains_dir)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
-        run(settings, declared, groups)
+        try:
+            run(settings, declared, groups)
+        except TidemarkError:
+            raise
+        except Exception as error:
+            log.error("the runner failed", error=str(error).splitlines()[0])
+        else:
+            log.error("the runner ended by itself")
+        _exit(1)
 
 
 def _stop(*_: object) -> None:
-    # Beam's threads do not end on request; there is nothing to save, the store holds all, and Prism dies with us.
     log.info("stopped")
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    # Beam's threads do not end on request. There is nothing to save: the store holds all, and Prism dies with us.
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

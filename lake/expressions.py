@@ -33,13 +33,13 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 def check(expression: str, columns: Collection[str]) -> None:
     """Raise ValueError, in one sentence, unless `expression` is one allowed scalar over `columns`."""
-    with duckdb.connect() as connection:
-        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
-    assert row is not None
-    tree = json.loads(row[0])
+    tree = _parsed(expression)
     if tree["error"]:
         raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}")
-    for node in _nodes(tree["statements"][0]["node"]["select_list"]):
+    [select] = [statement["node"] for statement in tree["statements"]]
+    if len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
+        raise ValueError(f"'{expression}' is more than one expression")
+    for node in _nodes(select):
         kind = node["class"]
         if kind not in _CLASSES.split():
             raise ValueError(
@@ -55,6 +55,14 @@ def check(expression: str, columns: Collection[str]) -> None:
                 f"'{expression}' calls '{name}', which is not in the list of deterministic functions; "
                 f"{nearest(name, ALLOWED_FUNCTIONS)}"
             )
+
+
+def _parsed(expression: str) -> dict:
+    """DuckDB's own syntax tree; the parentheses keep an expression from ending the statement."""
+    with duckdb.connect() as connection:
+        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
+    assert row is not None
+    return json.loads(row[0])
 
 
 def _nodes(tree: object) -> Iterator[dict]:

@@ -63,6 +63,8 @@ REVENUE = "views/revenue_by_country_hour"
         (_set(f"{REVENUE}/group_by/hour", "(SELECT 1)"), r"uses subquery"),
         (_set(f"{REVENUE}/group_by/hour", "sum(amount) OVER ()"), r"uses window"),
         (_set(f"{REVENUE}/group_by/hour", "1); DROP TABLE parsed; --"), r"not a SQL expression"),
+        (_set(f"{REVENUE}/group_by/hour", "1), (2"), r"more than one expression"),
+        (_set(f"{REVENUE}/group_by/hour", "1) FROM parsed WHERE (true"), r"more than one expression"),
         (_set(f"{REVENUE}/measures/orders", {"cout": "*"}), r"'cout' is no measure; did you mean 'count'\?"),
         (_set(f"{REVENUE}/measures/orders", {}), r"expected one measure such as {sum: amount}"),
         (_set(f"{REVENUE}/measures/revenue", {"sum": "amnt"}), r"revenue.sum: .*did you mean 'amount'\?"),

@@ -1,0 +1,113 @@
+"""The parts of the whole path as processes that can be killed, and a query that watches what is served meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lake.cuts import Cut
+from lake.serving import Answer, Serving
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 180) -> None:
+    """Poll until true; fails with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Worker:
+    """A process of the platform that is started again whenever it was killed, as a supervisor does."""
+
+    module: str
+    domain: str
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen | None = None
+    kills: int = 0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", self.module, "--domain", self.domain],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=self.log.open("a"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """SIGKILL, to the process and whatever it has started, if it is alive."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.kills += 1
+        self.process.wait()
+
+    def revive(self) -> None:
+        """Start it if it has ended."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
+
+def run(environment: dict[str, str], module: str, *arguments: str, expect: int = 0) -> dict:
+    """A command of the platform; its JSON document, which is the last thing on stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == expect, f"{module} {arguments}: exit {done.returncode}\n{done.stderr[-3000:]}"
+    lines = done.stdout.strip().splitlines()
+    return json.loads(lines[-1]) if lines and lines[-1].startswith(("{", "[")) else {}
+
+
+@dataclass
+class Watch:
+    """Asks every view every 100 ms and keeps each answer."""
+
+    serving: Serving
+    views: list[str]
+    answers: list[Answer] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    queries: int = 0
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        while not self._stop.wait(0.1):
+            for view in self.views:
+                self.queries += 1
+                try:
+                    self.answers.append(self.serving.answer(view))
+                except Exception as error:  # whatever it is, the test shall see it
+                    self.errors.append(f"{type(error).__name__}: {error}")
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+
+def advance(seen: Cut, head: Cut) -> list[tuple[int, int]]:
+    """The (partition, offset) between two heads; moves `seen` on."""
+    new = [(p, offset) for p, stop in head.items() for offset in range(seen.get(p, 0), stop)]
+    seen |= head
+    return new

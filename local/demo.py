@@ -30,12 +30,12 @@ BETWEEN_SLICES = timedelta(minutes=1)
 SLICE_SECONDS = 900
 
 _SUMMARY = """
-select country, sum(m.revenue) as revenue, sum(m.orders) as orders,
+select m.country, sum(m.revenue) as revenue, sum(m.orders) as orders,
        coalesce(sum(b.orders), 0) as orders_from_batch, coalesce(sum(s.orders), 0) as orders_from_speed
 from revenue_by_country_hour m
-left join marts.revenue_by_country_hour b using (country, hour)
-left join speed.revenue_by_country_hour s using (country, hour)
-group by country order by revenue desc
+left join marts.revenue_by_country_hour b on b.country = m.country and b.hour = m.hour
+left join speed.revenue_by_country_hour s on s.country = m.country and s.hour = m.hour
+group by m.country order by sum(m.revenue) desc
 """
 
 

@@ -30,12 +30,12 @@ BETWEEN_SLICES = timedelta(minutes=1)
 SLICE_SECONDS = 900
 
 _SUMMARY = """
-select m.country, sum(m.revenue) as revenue, sum(m.orders) as orders,
-       coalesce(sum(b.orders), 0) as orders_from_batch, coalesce(sum(s.orders), 0) as orders_from_speed
-from revenue_by_country_hour m
-left join marts.revenue_by_country_hour b on b.country = m.country and b.hour = m.hour
-left join speed.revenue_by_country_hour s on s.country = m.country and s.hour = m.hour
-group by m.country order by sum(m.revenue) desc
+select country, sum(revenue) as revenue, sum(orders) as orders,
+       sum(batch) as orders_from_batch, sum(speed) as orders_from_speed
+from (select country, revenue, orders, 0 as batch, 0 as speed from revenue_by_country_hour
+      union all select country, 0, 0, orders, 0 from marts.revenue_by_country_hour
+      union all select country, 0, 0, 0, orders from speed.revenue_by_country_hour)
+group by country order by revenue desc
 """
 
 

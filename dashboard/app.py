@@ -64,6 +64,7 @@ st.set_page_config(page_title="Tidemark", page_icon="🌊", layout="wide")
 # A refresh is not an event: nothing fades or spins because of it.
 st.html(
     "<style>[data-stale='true'] {opacity: 1 !important; transition: none !important}"
+    "[data-testid='stExpander'] summary, [data-testid='stExpander'] summary * {color: #16242f !important}"
     "[data-testid='stStatusWidget'] {visibility: hidden}"
     ".block-container {padding-top: 2.5rem}</style>"
 )

@@ -11,6 +11,7 @@ from lake.sql import Prompt
 _ROWS = 1000
 
 
+@st.fragment
 def show_sql(prompt: Prompt, view: str) -> None:
     """The box starts with a query of `view`."""
     st.subheader("SQL", anchor="sql")
@@ -24,14 +25,23 @@ def show_sql(prompt: Prompt, view: str) -> None:
         asked = st.form_submit_button("Run", icon=":material/play_arrow:")
     st.caption("Tables: " + ", ".join(f"`{name}`" for name in prompt.tables))
     if asked:
-        try:
-            rows = prompt.query(statement)
-        except TidemarkError as error:
-            st.error(str(error))
-            return
-        shown = f"the first {_ROWS:,} of " if len(rows) > _ROWS else ""
-        st.caption(f"{shown}{len(rows):,} rows")
-        st.dataframe(_readable(rows.slice(0, _ROWS)).to_pandas(), hide_index=True, width="stretch")
+        # Kept, so that the page's other widgets do not clear it.
+        st.session_state["answered"] = _answered(prompt, statement)
+    answered = st.session_state.get("answered")
+    if isinstance(answered, str):
+        st.error(answered)
+    elif answered is not None:
+        shown = f"The first {_ROWS:,} of " if len(answered) > _ROWS else ""
+        st.caption(f"{shown}{len(answered):,} rows")
+        st.dataframe(_readable(answered.slice(0, _ROWS)).to_pandas(), hide_index=True, width="stretch", key="rows")
+
+
+def _answered(prompt: Prompt, statement: str) -> pa.Table | str:
+    """Rows, or the sentence that says what is wrong."""
+    try:
+        return prompt.query(statement)
+    except TidemarkError as error:
+        return str(error)
 
 
 def _readable(rows: pa.Table) -> pa.Table:

@@ -14,15 +14,18 @@ from operator import itemgetter
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
 
 from jobs.columns import spark_schema
 from jobs.runs import join_runs, runs_of
-from jobs.session import SHUFFLE_PARTITIONS
+from jobs.session import BYTES_PER_BATCH, ROWS_PER_BATCH, SHUFFLE_PARTITIONS, with_secrets, without_secrets
+from lake.cuts import Cut
 from lake.domain import Domain
 from lake.kernel import Kernel, decode, encode
+from lake.raw import Raw, RawFile, between
 from lake.raw_schema import RAW_SCHEMA
+from lake.settings import Settings
 
 RUNS = "_runs"  # the offsets read, carried like a view
 BUCKETS = 16  # a view's keys, so that no merge needs all of them at once
@@ -40,12 +43,29 @@ def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HEL
     `records` has raw's columns and the long columns named in `by`, which become leading keys. A task lets go of what
     it holds above `held_bytes`; the result is the same for any.
     """
-    schema = spark_schema(PARCEL)
-    run = partial(_run, domain=domain, by=by, held_bytes=held_bytes)
+    run = partial(_run_batches, domain=domain, by=by, held_bytes=held_bytes)
+    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(run, spark_schema(PARCEL))
+    return _together(parcels, domain, by, held_bytes)
+
+
+def carry_files(
+    session: SparkSession, settings: Settings, domain: Domain, tasks: list[list[RawFile]], start: Cut, end: Cut
+) -> DataFrame:
+    """The same for the records in [start, end) of raw's files, one task each list.
+
+    The workers read the files themselves, by Arrow: through Spark's reader each record would become a JVM row and
+    Arrow again, which costs several times what the kernel does.
+    """
+    run = partial(_run_files, settings=without_secrets(settings), domain=domain, tasks=tasks, start=start, end=end)
+    parcels = session.range(0, len(tasks), 1, len(tasks)).mapInArrow(run, spark_schema(PARCEL))
+    return _together(parcels, domain, (), HELD_BYTES)
+
+
+def _together(parcels: DataFrame, domain: Domain, by: By, held_bytes: int) -> DataFrame:
+    """The shuffle on the keys, and the merge after it."""
     merge = partial(_merge, domain=domain, by=by, held_bytes=held_bytes)
-    parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(run, schema)
-    together = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket")
-    return together.sortWithinPartitions("view", "bucket").mapInArrow(merge, schema)
+    placed = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket").sortWithinPartitions("view", "bucket")
+    return placed.mapInArrow(merge, spark_schema(PARCEL))
 
 
 def unpack(parcels: DataFrame, name: str, schema: pa.Schema) -> DataFrame:
@@ -94,7 +114,40 @@ class _Held:
         return join_runs(tables) if name == RUNS else self.kernel.merge(name, tables, self._by)
 
 
-def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
+def _run_batches(
+    batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    yield from _run((pa.Table.from_batches([batch]) for batch in batches), domain, by, held_bytes)
+
+
+def _run_files(
+    numbers: Iterator[pa.RecordBatch],
+    settings: Settings,
+    domain: Domain,
+    tasks: list[list[RawFile]],
+    start: Cut,
+    end: Cut,
+) -> Iterator[pa.RecordBatch]:
+    raw = Raw(with_secrets(settings), domain)
+    files = [file for batch in numbers for number in batch["id"].to_pylist() for file in tasks[number]]
+    read = (rows for file in files for rows in raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH))
+    within = (between(rows, start, end) for rows in read)
+    yield from _run(_gathered(within), domain, (), HELD_BYTES)
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables made into larger ones: the kernel's cost has a fixed part a call."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= ROWS_PER_BATCH or sum(t.nbytes for t in waiting) >= BYTES_PER_BATCH:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _run(records: Iterator[pa.Table], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
     held, buckets = _Held(domain, by, held_bytes), _Buckets()
 
     def parcels() -> Iterator[pa.RecordBatch]:
@@ -103,10 +156,9 @@ def _run(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: 
             for bucket, part in buckets.split(states, keys):
                 yield from _parcels(name, bucket, part)
 
-    for batch in batches:
-        records = pa.Table.from_batches([batch])
-        held.add(RUNS, runs_of(records))
-        for name, states in held.kernel.run(records, by).items():
+    for rows in records:
+        held.add(RUNS, runs_of(rows))
+        for name, states in held.kernel.run(rows, by).items():
             held.add(name, states)
         if held.settle():
             yield from parcels()

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from lake.errors import BadSettings
@@ -19,11 +20,9 @@ LOGGING = Path(__file__).parent / "log4j2.properties"
 # A job lives for a minute or two: the first compiler tier starts sooner than the second repays.
 JVM_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
-# An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and at most so many bytes.
-# Spark's Parquet reader bounds its vectors in rows only; 64 of them are 128 MiB at worst.
-ROWS_PER_BATCH = 20_000
+# An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and about so many bytes.
+ROWS_PER_BATCH = 50_000
 BYTES_PER_BATCH = 16 << 20
-ROWS_PER_VECTOR = 64
 
 
 def start_session(settings: Settings, name: str) -> SparkSession:
@@ -35,6 +34,16 @@ def start_session(settings: Settings, name: str) -> SparkSession:
     for key, value in _properties(settings).items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """The settings as they may travel in a task; the workers have the keys in their environment, as the JVM does."""
+    return settings.model_copy(update={"s3_secret_key": SecretStr(""), "store_url": SecretStr("")})
+
+
+def with_secrets(settings: Settings) -> Settings:
+    """In a worker, the settings that have travelled with the lake's key in them again."""
+    return settings.model_copy(update={"s3_secret_key": SecretStr(os.environ["AWS_SECRET_ACCESS_KEY"])})
 
 
 def s3a_uri(uri: str) -> str:
@@ -59,7 +68,6 @@ def _properties(settings: Settings) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(SHUFFLE_PARTITIONS),
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(BYTES_PER_BATCH),
-        "spark.sql.parquet.columnarReaderBatchSize": str(ROWS_PER_VECTOR),
         # The default, INT96, holds nanoseconds and so ends in 2262.
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
+from heapq import heappop, heappush
 
 from deltalake import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from jobs.carry import RUNS, carry, collect
+from jobs.carry import RUNS, carry_files, collect
 from jobs.runs import check_runs, join_runs
-from jobs.session import s3a_uri
 from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
 from lake.errors import RawDamaged
 from lake.kernel import COUNTS, Kernel
-from lake.raw import DATE, Raw
+from lake.raw import Raw, RawFile
 
 # Records after cut(T0) may carry an older append_time if the broker's clock was set back.
 CLOCK_MARGIN = timedelta(days=1)
-_LOST = ("FAILED_READ_FILE", "FILE_NOT_FOUND", "FileNotFoundException", "is not a Parquet file")
+MIN_TASKS = 2
+BYTES_PER_TASK = 64 << 20  # of compressed files
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,12 @@ def compute(session: SparkSession, domain: Domain, raw: Raw, version: DeltaTable
     """Parse the slice once, for all views. The parcels are persisted; unpersist them."""
     if not count(span.start, span.end):
         return Slice(span, None, {})
-    records = session.read.format("delta").option("versionAsOf", version.version())
-    within = records.load(s3a_uri(raw.uri)).where(_within(span))
-    parcels = carry(within, domain).persist()
+    tasks = _tasks(_files(raw, version, span))
+    parcels = carry_files(session, raw.settings, domain, tasks, span.start, span.end).persist()
     try:
         totals = parcels.groupBy("view").agg(f.sum("rows").alias("rows")).collect()
     except (Py4JJavaError, PySparkException) as error:
-        raise _named(error, raw) from error
+        raise _named(error) from error
     check_runs(join_runs(collect(parcels, RUNS)), span.start, span.end, raw.uri)
     counted = Kernel(domain).merge(COUNTS, collect(parcels, COUNTS)).to_pylist()
     result = Slice(
@@ -77,15 +75,26 @@ def compute(session: SparkSession, domain: Domain, raw: Raw, version: DeltaTable
     return result
 
 
-def _within(span: Span) -> Column:
-    ranges = [
-        (f.col("partition") == p) & (f.col("offset") >= span.start.get(p, 0)) & (f.col("offset") < end)
-        for p, end in span.end.items()
+def _files(raw: Raw, version: DeltaTable, span: Span) -> list[RawFile]:
+    """The files that may hold records of the span: by offsets; times only spare reading what lies far off."""
+    after = span.t0 - CLOCK_MARGIN if span.t0 > EPOCH else EPOCH
+    return [
+        file
+        for file in raw.files(version)
+        if file.last_time >= after and file.first_time < span.t1 and file.may_hold(span.start, span.end)
     ]
-    dates = f.col(DATE) <= f.lit(span.t1.date())
-    if span.t0 > EPOCH:
-        dates &= f.col(DATE) >= f.lit((span.t0 - CLOCK_MARGIN).date())
-    return dates & reduce(or_, ranges)
+
+
+def _tasks(files: list[RawFile]) -> list[list[RawFile]]:
+    """The files dealt out evenly by bytes, largest first. No files (all were lost) still make one task."""
+    count = max(1, min(len(files), MIN_TASKS + sum(file.bytes for file in files) // BYTES_PER_TASK))
+    loads = [(0, number) for number in range(count)]
+    tasks: list[list[RawFile]] = [[] for _ in range(count)]
+    for file in sorted(files, key=lambda file: -file.bytes):
+        load, number = heappop(loads)
+        tasks[number].append(file)
+        heappush(loads, (load + file.bytes, number))
+    return tasks
 
 
 def _check_sum(found: Slice, raw: Raw) -> None:
@@ -98,9 +107,8 @@ def _check_sum(found: Slice, raw: Raw) -> None:
         )
 
 
-def _named(error: Exception, raw: Raw) -> Exception:
-    text = str(error)
-    if not any(sign in text for sign in _LOST):
-        return error
-    line = next(line for line in text.splitlines() if any(sign in line for sign in _LOST))
-    return RawDamaged(f"a file of {raw.uri} cannot be read ({line.strip()}); restore it from the bucket's versions")
+def _named(error: Exception) -> Exception:
+    """A worker's RawDamaged, which Spark gives as text in an error of its own, as what it was."""
+    sign = "RawDamaged: "
+    damaged = [line for line in str(error).splitlines() if sign in line]
+    return RawDamaged(damaged[0].split(sign, 1)[1]) if damaged else error

@@ -101,7 +101,7 @@ def check_tile(existing: Iterable[Manifest], new: Manifest) -> str:
         )
     if new.cut_start != cut:
         raise TileRefused(
-            f"{new.span} starts with cut {new.cut_start}, but the frontier {format_time(end)} was built with cut {cut}: "
+            f"{new.span} starts with cut {new.cut_start}, but the frontier {format_time(end)} has cut {cut}: "
             "raw has changed since; run `tidemark verify`"
         )
     return "append"

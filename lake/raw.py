@@ -21,7 +21,7 @@ from lake.errors import LogRecreated, NotSealed, RawDamaged
 from lake.parse import MARKER_HEADER
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
-from lake.tables import data_files, open_table, read_file
+from lake.tables import data_files, open_table, read_file, stream_file
 
 DATE = "append_date"
 STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
@@ -32,7 +32,7 @@ class Raw:
     """One domain's raw table."""
 
     def __init__(self, settings: Settings, domain: Domain) -> None:
-        self._settings = settings
+        self.settings = settings
         self._domain = domain
         self.domain = domain.name
         self.uri = settings.table_uri("raw", domain.name)
@@ -50,7 +50,7 @@ class Raw:
                 # partition, offset and append_time; statistics of 2 MiB values would only bloat the log.
                 "delta.dataSkippingNumIndexedCols": "3",
             },
-            storage_options=self._settings.storage_options(),
+            storage_options=self.settings.storage_options(),
             raise_if_key_not_exists=False,
         )
         table = self.table()
@@ -64,7 +64,7 @@ class Raw:
 
     def table(self, version: int | None = None) -> DeltaTable:
         """The table as it is now, or at `version`. Raises RawDamaged if there is none."""
-        table = open_table(self._settings, self.uri, version)
+        table = open_table(self.settings, self.uri, version)
         if table is None:
             raise RawDamaged(
                 f"{self.uri} does not exist: nothing of '{self._domain.name}' was ever landed; is the lander running?"
@@ -124,12 +124,9 @@ class Raw:
         """One data file, as RAW_SCHEMA (or some of its columns). Raises RawDamaged if it is gone or unreadable."""
         columns = columns or RAW_SCHEMA.names
         try:
-            rows = read_file(self._settings, self.uri, file.path, columns)
+            rows = read_file(self.settings, self.uri, file.path, columns)
         except (OSError, pa.ArrowInvalid) as error:
-            raise RawDamaged(
-                f"raw/{self._domain.name}/{file.path} with {file.rows} records cannot be read ({error}); "
-                "restore it from the bucket's versions or a backup, for every answer is derived from it"
-            ) from error
+            raise self._lost(file, error) from error
         return rows.cast(pa.schema([RAW_SCHEMA.field(c) for c in columns]))
 
     def await_positions(self, wanted: Cut, timeout_seconds: float) -> DeltaTable:
@@ -155,6 +152,14 @@ class Raw:
         )(landed)
         assert table is not None
         return table
+
+    def stream(self, file: RawFile, max_rows: int, max_bytes: int) -> Iterator[pa.Table]:
+        """One data file in tables of at most so many rows and, on average, so many bytes. Raises as `read`."""
+        try:
+            rows = stream_file(self.settings, self.uri, file.path, RAW_SCHEMA.names, max_rows, max_bytes)
+            yield from (table.cast(RAW_SCHEMA) for table in rows)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise self._lost(file, error) from error
 
     def cut(self, t: datetime, table: DeltaTable | None = None) -> Cut:
         """cut(t), from raw alone. Raises NotSealed unless raw holds, in every partition, a marker that seals t.
@@ -184,6 +189,12 @@ class Raw:
             )
         return {p: offset for p, offset in first.items() if offset > 0}
 
+    def _lost(self, file: RawFile, error: Exception) -> RawDamaged:
+        return RawDamaged(
+            f"raw/{self.domain}/{file.path} with {file.rows} records cannot be read ({error}); "
+            "restore it from the bucket's versions or a backup, for every answer is derived from it"
+        )
+
 
 class RawFile:
     """What the Delta log says of one data file: its path under the table and the bounds of what it holds."""
@@ -191,6 +202,7 @@ class RawFile:
     def __init__(self, action: dict) -> None:
         self.path: str = action["path"]
         self.rows: int = action["num_records"]
+        self.bytes: int = action["size_bytes"]
         self.first_time: datetime = action["min.append_time"]
         self.last_time: datetime = action["max.append_time"]
         self._partitions = range(action["min.partition"], action["max.partition"] + 1)

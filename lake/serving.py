@@ -62,7 +62,7 @@ class Serving:
         self._seen: StoreSnapshot | None = None
         self._last: dict[str, Answer] = {}
         self._batch: dict[str, tuple[int, pa.Table]] = {}
-        self._decoded: dict[tuple[str, int, int], tuple[int, pa.Table]] = {}
+        self._decoded: dict[tuple[str, int, int], tuple[tuple[int, int], pa.Table]] = {}
         self._lock = threading.Lock()
 
     def pin(self) -> Pin:
@@ -141,11 +141,12 @@ class Serving:
         return states
 
     def _states(self, view: str, key: tuple[int, int], segment: StoredSegment) -> pa.Table:
-        next_, states = self._decoded.get((view, *key), (None, None))
-        if next_ != segment.next:
+        offsets = segment.first, segment.next
+        known, states = self._decoded.get((view, *key), (None, None))
+        if known != offsets or states is None:
             data = segment.states.get(view)
             states = self.kernel.schema(view).empty_table() if data is None else decode(data)
-            self._decoded[(view, *key)] = (segment.next, states)
+            self._decoded[(view, *key)] = (offsets, states)
         return states
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import unquote
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -26,8 +29,25 @@ def data_files(table: DeltaTable) -> list[dict]:
 
 def read_file(settings: Settings, uri: str, path: str, columns: list[str] | None) -> pa.Table:
     """Some columns (None: all) of one data file. Raises OSError if it is gone, pa.ArrowInvalid if it is no Parquet."""
-    address = f"{uri}/{path}".removeprefix("s3://")
-    return pq.ParquetFile(address, filesystem=filesystem(settings)).read(columns)
+    return _open_file(settings, uri, path).read(columns)
+
+
+def stream_file(
+    settings: Settings, uri: str, path: str, columns: list[str], max_rows: int, max_bytes: int
+) -> Iterator[pa.Table]:
+    """The same in tables of at most `max_rows` rows and, on average, `max_bytes` bytes."""
+    file = _open_file(settings, uri, path)
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    bytes_per_row = sum(g.total_byte_size for g in groups) / max(1, sum(g.num_rows for g in groups))
+    rows = max(1, min(max_rows, int(max_bytes / max(1.0, bytes_per_row))))
+    for batch in file.iter_batches(rows, columns=columns):
+        yield pa.Table.from_batches([batch])
+
+
+def _open_file(settings: Settings, uri: str, path: str) -> pq.ParquetFile:
+    # The log holds paths as URLs: a colon in a partition's value is %3A there.
+    address = f"{uri}/{unquote(path)}".removeprefix("s3://")
+    return pq.ParquetFile(address, filesystem=filesystem(settings))
 
 
 def filesystem(settings: Settings) -> fs.FileSystem:

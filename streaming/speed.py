@@ -24,12 +24,19 @@ from streaming.prism import prism
 
 log = structlog.get_logger()
 
+# Beam's name says start-up, but it is also the deadline of the stream that watches the job: its default ends any
+# streaming job after five minutes.
+_FOREVER_SECONDS = 10 * 365 * 24 * 3600
+
 
 def run(settings: Settings, domain: Domain, groups: int) -> None:
     """Until the process is stopped; returns or raises if the runner ends, for a supervisor to start it again."""
     with prism(settings.prism_binary) as address:
         options = PipelineOptions(
-            ["--runner=PrismRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK", "--streaming"]
+            [
+                *("--runner=PrismRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK", "--streaming"),
+                f"--job_server_timeout={_FOREVER_SECONDS}",
+            ]
         )
         pipeline = beam.Pipeline(options=options)
         build(pipeline, settings, domain, groups)

@@ -58,7 +58,7 @@ def test_logs_shows_a_part_and_names_the_others_when_there_is_none(stack: Stack)
     assert "kafak" in missing.stderr and "kafka, minio, store" in missing.stderr
 
 
-def test_a_part_that_cannot_start_is_reported_with_the_end_of_its_log(stack: Stack) -> None:
+def test_an_unknown_part_is_answered_with_the_parts_there_are(stack: Stack) -> None:
     done = _local(stack.home, "up", "kafkaa")
     assert done.returncode == 2
     assert "kafkaa" in done.stderr and "kafka, minio, store" in done.stderr

@@ -11,6 +11,8 @@ Only the tables that a query names are computed, and only when it is asked.
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 import pyarrow as pa
 
@@ -23,7 +25,7 @@ from lake.settings import Settings
 
 
 class Prompt:
-    """Answers SQL over all domains. One statement sees each domain at one moment, so its tables agree."""
+    """Answers SQL over all domains. One statement sees a view at one moment: merged, marts and speed agree."""
 
     def __init__(self, settings: Settings, domains: dict[str, Domain]) -> None:
         self._settings = settings
@@ -45,11 +47,10 @@ class Prompt:
                 db.execute(f"CREATE SCHEMA {schema}")
             try:
                 answers: dict[str, Answer] = {}
-                for name in sorted(db.get_table_names(statement, qualified=True)):
-                    if (table := self._table(name.replace('"', ""), answers)) is not None:
-                        db.register("arriving", table)
-                        db.execute(f"CREATE TABLE {name} AS SELECT * FROM arriving")
-                        db.unregister("arriving")
+                for name in self._named(statement):
+                    db.register("arriving", self._table(name, answers))
+                    db.execute(f"CREATE TABLE {name} AS SELECT * FROM arriving")
+                    db.unregister("arriving")
                 # Tables are copied in by now; a query has no business with this machine's files.
                 db.execute("SET enable_external_access = false")
                 return db.sql(statement).to_arrow_table()
@@ -66,14 +67,21 @@ class Prompt:
             self._servings[domain] = Serving(self._settings, self._domains[domain])
         return self._servings[domain]
 
-    def _table(self, name: str, answers: dict[str, Answer]) -> pa.Table | None:
+    def _named(self, statement: str) -> list[str]:
+        """The tables that a statement mentions; one too many, in a comment say, only costs its computing."""
+        words = set(re.findall(r"[\w.]+", statement.replace('"', "").lower()))
+        return [name for name in self.tables if name in words]
+
+    def _table(self, name: str, answers: dict[str, Answer]) -> pa.Table:
         schema, _, table = name.rpartition(".")
-        if schema in ("raw", "quarantine") and table in self._domains:
-            return self._raw(table) if schema == "raw" else self._quarantine(table)
-        if schema not in ("", "marts", "speed") or table not in self._owners:
-            return None
+        if schema == "raw":
+            return self._raw(table)
+        if schema == "quarantine":
+            return self._quarantine(table)
         serving = self.serving(self._owners[table])
-        answer = answers.setdefault(table, serving.answer(table))
+        if table not in answers:
+            answers[table] = serving.answer(table)
+        answer = answers[table]
         return serving.present(table, {"": answer.merged, "marts": answer.batch, "speed": answer.speed}[schema])
 
     def _raw(self, domain: str) -> pa.Table:

@@ -271,6 +271,12 @@ def test_sql_sees_the_merged_view_and_what_it_was_merged_from(happened: Run) -> 
     )
     assert parts["batch"] > 0 and parts["speed"] > 0
     assert parts["batch"] + parts["speed"] == total["orders"]
+    [joined] = rows(
+        f"SELECT count(*) AS n, sum(m.orders - coalesce(b.orders, 0) - coalesce(s.orders, 0))::BIGINT AS rest"
+        f" FROM {REVENUE} AS m LEFT JOIN marts.{REVENUE} b USING (country, hour)"
+        f" LEFT JOIN speed.{REVENUE} s USING (country, hour)"
+    )
+    assert joined["n"] == len(reference.revenue) and joined["rest"] == 0
     [counts] = rows(f"SELECT (SELECT count(*) FROM raw.{name}) AS r, (SELECT count(*) FROM quarantine.{name}) AS q")
     assert counts["r"] >= len(happened.ledger) and counts["q"] > 0
 

@@ -43,6 +43,8 @@ SCHEDULE = os.environ.get("TIDEMARK_SCHEDULE", "0 * * * *")
 # Since when each interval of the schedule gets a tile of its own. Without it the schedule begins with the newest one,
 # whose slice reaches back to the beginning of the log; that is as complete, only coarser.
 SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
+# Airflow checks no format, but patterns: what is no time is refused by the form, before there is a run.
+TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?$"
 DOMAINS = sorted(path.stem for path in load_settings().domains_dir.glob("*.yaml"))
 
 
@@ -107,6 +109,7 @@ with DAG(
             None,
             type=["null", "string"],
             format="date-time",
+            pattern=TIME,
             title="T0, the slice's start",
             description="Leave it empty to go on from each view's frontier. A multiple of the segment length, UTC.",
         ),
@@ -114,6 +117,7 @@ with DAG(
             None,
             type=["null", "string"],
             format="date-time",
+            pattern=TIME,
             title="T1, the slice's end (excluded)",
             description="Leave it empty to build up to now. A multiple of the segment length, UTC.",
         ),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk.exceptions import ParamValidationError
 
 from dags.build_marts import dag
 from dags.run_module import RunModule
@@ -41,6 +42,14 @@ def test_every_program_that_a_task_names_exists():
     modules = [task.module for task in dag.tasks if isinstance(task, RunModule)]
     assert modules == ["lake.cli", "jobs.build_mart"]
     assert all(find_spec(module) for module in modules)
+
+
+@pytest.mark.parametrize("name", ["t0", "t1"])
+def test_a_parameter_that_is_no_time_is_refused_before_there_is_a_run(name):
+    param = dag.params.get_param(name)
+    assert param.resolve("2026-11-21T10:00:00.000+01:00") and param.resolve(None) is None
+    with pytest.raises(ParamValidationError, match="'soon' does not match"):
+        param.resolve("soon")
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class SegmentStates:
                     refused.add(p)
                 else:
                     before[run.number] = tables
-        merged = self._merge(self._kernel.run(chunk.rows, by=(PIECE,)), before)
+        merged = self._merge(self._kernel.run(chunk.rows, by=(PIECE,), names=self._views), before)
         for p, run in chunk.runs.items():
             if p not in refused and not self._put(chunk, p, run, merged):
                 refused.add(p)

@@ -171,7 +171,7 @@ class Mart:
     def _read(self, path: str) -> pa.Table:
         try:
             return read_file(self._settings, self.uri, path, None)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise MartDamaged(f"{self.uri}/{path} cannot be read ({error}); rebuild the mart from raw") from error
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import redis
+from deltalake.exceptions import DeltaError
 
 from lake.cuts import Cut, covers, from_ms
 from lake.domain import Domain
@@ -75,15 +76,18 @@ class Serving:
     def answer(self, view: str) -> Answer:
         """The newest merged answer of one view.
 
-        While the store is away or behind what was already shown, the last answer is given again, with the reason.
+        While lake or store are away, or the store is behind what was already shown, the last answer is given again,
+        with the reason.
         Raises MissingCoverage if there is none yet.
         """
         try:
             answer = self._answer_now(view)
-        except (redis.RedisError, MissingCoverage) as error:
-            if isinstance(error, redis.RedisError):
-                error = MissingCoverage(f"the speed store does not answer ({error}); is it up (`tidemark status`)?")
+        except MissingCoverage as error:
             return self._hold(view, error)
+        except redis.RedisError as error:
+            return self._hold(view, _silent("speed store", error))
+        except (OSError, DeltaError) as error:
+            return self._hold(view, _silent("lake", error))
         last = self._last.get(view)
         if last and not covers(answer.head, last.head):
             return self._hold(view, MissingCoverage(f"the speed view is replaying: it has come to {answer.head}"))
@@ -148,6 +152,10 @@ class Serving:
             states = self.kernel.schema(view).empty_table() if data is None else decode(data)
             self._decoded[(view, *key)] = (offsets, states)
         return states
+
+
+def _silent(what: str, error: Exception) -> MissingCoverage:
+    return MissingCoverage(f"the {what} does not answer ({error}); is it up (`tidemark status`)?")
 
 
 def meet(cut: Cut, store: StoreSnapshot) -> tuple[dict[tuple[int, int], StoredSegment], Cut]:

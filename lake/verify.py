@@ -18,6 +18,7 @@ from lake.errors import RawDamaged
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
 from lake.raw import Raw, between
+from lake.raw_schema import RAW_SCHEMA
 from lake.serving import Answer, Serving
 from lake.settings import Settings
 
@@ -97,7 +98,7 @@ class _Recompute:
         self._kernel = Kernel(domain)
         self._heads = heads
         self._parts: dict[str, list[pa.Table]] = {name: [] for name in [*heads, COUNTS]}
-        self.offsets: list[pa.Table] = []
+        self.offsets = [RAW_SCHEMA.empty_table().select(["partition", "offset"])]
 
     def add(self, rows: pa.Table) -> None:
         self.offsets.append(rows.select(["partition", "offset"]))

@@ -23,7 +23,8 @@ from jobs.session import BYTES_PER_BATCH, ROWS_PER_BATCH, SHUFFLE_PARTITIONS, wi
 from lake.cuts import Cut
 from lake.domain import Domain
 from lake.kernel import Kernel, decode, encode
-from lake.raw import Raw, RawFile, between
+from lake.raw import Raw, between
+from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 

@@ -22,7 +22,8 @@ from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
 from lake.errors import RawDamaged
 from lake.kernel import COUNTS, Kernel
-from lake.raw import Raw, RawFile
+from lake.raw import Raw
+from lake.raw_file import RawFile
 
 # Records after cut(T0) may carry an older append_time if the broker's clock was set back.
 CLOCK_MARGIN = timedelta(days=1)

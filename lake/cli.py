@@ -143,8 +143,13 @@ def _print_rows(prompt: Prompt, statement: str, as_json: bool) -> None:
     table = Table(*rows.column_names)
     for row in rows.to_pylist():
         table.add_row(*(str(_plain(value)) for value in row.values()))
-    Console().print(table)
+    _console().print(table)
     print(f"{len(rows)} rows")
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for a head where there is none, so that nothing is cut in a log."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _plain(value: object) -> object:
@@ -165,11 +170,13 @@ def _print_report(report: Report) -> None:
     )
     for view in report.views:
         row = asdict(view)
+        head = " ".join(f"{partition}:{offset}" for partition, offset in sorted(view.head.items()))
         views.add_row(
-            *(str(row[c]) for c in ("view", "frontier", "head", "rows_compared", "from_batch", "from_speed")),
+            *(view.view, view.frontier, head),
+            *(str(row[c]) for c in ("rows_compared", "from_batch", "from_speed")),
             f"[red]{view.mismatches}[/red]" if view.mismatches else "0",
         )
-    console = Console()
+    console = _console()
     console.print(views)
     console.print(
         f"raw: {report.raw_records} records, {report.raw_gaps} missing, {report.raw_duplicates} doubled; "

@@ -19,6 +19,7 @@ from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
 from lake.errors import LogRecreated, NotSealed, RawDamaged
 from lake.parse import MARKER_HEADER
+from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 from lake.tables import data_files, open_table, read_file, stream_file
@@ -133,11 +134,12 @@ class Raw:
         """The first version from now on that holds every offset before `wanted`. Raises NotSealed after the timeout."""
 
         def landed() -> DeltaTable | None:
-            table = self.table()
-            return table if covers(self.positions(table), wanted) else None
+            table = open_table(self.settings, self.uri)
+            return table if table and covers(self.positions(table), wanted) else None
 
         def give_up(_: RetryCallState) -> DeltaTable | None:
-            held = self.positions(self.table())
+            table = open_table(self.settings, self.uri)
+            held = self.positions(table) if table else {}
             behind = {p: offset - held.get(p, 0) for p, offset in wanted.items() if held.get(p, 0) < offset}
             raise NotSealed(
                 f"after {timeout_seconds:.0f} s raw/{self._domain.name} still lacks records, by partition: {behind}; "
@@ -194,30 +196,6 @@ class Raw:
             f"raw/{self.domain}/{file.path} with {file.rows} records cannot be read ({error}); "
             "restore it from the bucket's versions or a backup, for every answer is derived from it"
         )
-
-
-class RawFile:
-    """What the Delta log says of one data file: its path under the table and the bounds of what it holds."""
-
-    def __init__(self, action: dict) -> None:
-        self.path: str = action["path"]
-        self.rows: int = action["num_records"]
-        self.bytes: int = action["size_bytes"]
-        self.first_time: datetime = action["min.append_time"]
-        self.last_time: datetime = action["max.append_time"]
-        self._partitions = range(action["min.partition"], action["max.partition"] + 1)
-        self._first_offset: int = action["min.offset"]
-        self._last_offset: int = action["max.offset"]
-
-    def may_hold(self, start: Cut, end: Cut) -> bool:
-        """Whether a record with an offset in [start, end) may be in it."""
-        return any(
-            self._last_offset >= start.get(p, 0) and self._first_offset < end.get(p, 0) for p in self._partitions
-        )
-
-    def is_after(self, first: Cut) -> bool:
-        """Whether every record in it comes after the given first offsets."""
-        return all(p in first and self._first_offset > first[p] for p in self._partitions)
 
 
 def between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:

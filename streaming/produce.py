@@ -59,6 +59,7 @@ class EventProducer:
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
                 "linger.ms": 5,
+                "log_level": 3,  # errors; what passes by itself at a broker's start is no news
                 "message.max.bytes": MAX_MESSAGE_BYTES,
                 "queue.buffering.max.messages": _QUEUED_RECORDS,
                 "queue.buffering.max.kbytes": 64 << 10,

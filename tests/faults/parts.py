@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from lake.cuts import Cut
 from lake.serving import Answer, Serving
 
 ROOT = Path(__file__).resolve().parents[2]
+SEED = int(os.environ.get("TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+RATE = 1000
+VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 180) -> None:
@@ -104,6 +109,26 @@ class Watch:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(60)
+
+
+@dataclass
+class Run:
+    """What happened: every answer, the ledger, and where to look."""
+
+    sandbox: object
+    ledger: dict[tuple[int, int], dict] = field(default_factory=dict)
+    watch: Watch | None = None
+    workers: list[Worker] = field(default_factory=list)
+    builds: list[dict] = field(default_factory=list)
+    t1: datetime | None = None
+
+    def events_at(self, place: tuple[int, int]) -> dict | None:
+        """The good event at (partition, offset); None for a bad record or a marker."""
+        line = self.ledger.get(place)
+        return line["event"] if line and line["kind"] == "good" else None
+
+    def __repr__(self) -> str:
+        return f"Run(seed={SEED})"
 
 
 def advance(seen: Cut, head: Cut) -> list[tuple[int, int]]:

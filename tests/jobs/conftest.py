@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -18,6 +19,8 @@ NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def spark(settings: Settings) -> Iterator[SparkSession]:
+    # Its connections are closed as the interpreter ends, when there is no log to write to any more.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     session = start_session(settings, "tests")
     yield session
     session.stop()

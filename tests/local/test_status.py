@@ -52,7 +52,7 @@ def test_down_is_fine_when_nothing_runs(tmp_path: Path) -> None:
 
 
 def test_logs_shows_a_part_and_names_the_others_when_there_is_none(stack: Stack) -> None:
-    assert "Kafka Server started" in _local(stack.home, "logs", "kafka").stdout
+    assert "Ready to accept connections" in _local(stack.home, "logs", "store").stdout
     missing = _local(stack.home, "logs", "kafak")
     assert missing.returncode == 2
     assert "kafak" in missing.stderr and "kafka, minio, store" in missing.stderr

@@ -12,16 +12,19 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 
 from pyspark.sql import SparkSession
+from redis import RedisError
 
 from jobs.carry import unpack
 from jobs.columns import spark_schema
+from jobs.report import Built, report
 from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
 from jobs.tile import commit_tile, take_turn
+from jobs.trim import trim_store
 from lake.cuts import EPOCH, Cut, epoch_ms, format_time, from_ms, parse_time, segment_start
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
@@ -33,22 +36,6 @@ from lake.settings import Settings, load_settings
 from lake.tables import open_table
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of one view's tile: 'append' and 'replace' were committed, 'present' was there already."""
-
-    view: str
-    action: str
-    t0: str
-    t1: str
-    rows: int
-    events: int
-    good: int
-    quarantined: int
-    markers: int
-    seconds: float
 
 
 class Build:
@@ -78,6 +65,7 @@ class Build:
                 starts.setdefault(start, []).append(view)
         for start, group in sorted(starts.items()):
             self._build(start, group)
+        self._trim()
 
     def _build(self, t0: datetime, views: list[str]) -> None:
         span = self._span(t0)
@@ -117,6 +105,17 @@ class Build:
         self._say(f"{view}: {action} {m.span}, {m.rows} rows")
         counts = (m.rows, m.events, m.good, m.quarantined, m.markers)
         self.built.append(Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1)))
+
+    def _trim(self) -> None:
+        tiles = []
+        for view in self._domain.views:
+            ours = self._kernel.definition_hash(view)
+            tiles.append(unbroken(tile for tile in self._tiles(view) if tile.definition_hash == ours))
+        try:
+            trimmed = trim_store(self._settings, self._domain, self._kernel, tiles)
+            self._say(f"{trimmed} segments of the speed store are covered by now and were let go")
+        except RedisError as error:
+            self._say(f"the speed store was not trimmed ({error}); the next build will do it")
 
     def _start(self, view: str, t0: datetime | None) -> datetime | None:
         """Where this view's slice begins; None if its tile ends at T1 already."""
@@ -192,24 +191,6 @@ def _canonical(cut: Cut) -> Cut:
     return {partition: offset for partition, offset in sorted(cut.items()) if offset}
 
 
-def report(build: Build, seconds: float) -> str:
-    """The outcome as a table."""
-    names = ("view", "tile", "rows", "events", "good", "quarantined", "markers", "action", "seconds")
-    lines = [names] + [
-        (
-            b.view,
-            f"{b.t0} .. {b.t1}",
-            *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers)),
-            b.action,
-            str(b.seconds),
-        )
-        for b in build.built
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*table, f"{seconds:.1f} s in all"])
-
-
 def main() -> None:
     arguments = _arguments()
     began = time.monotonic()
@@ -224,7 +205,7 @@ def main() -> None:
             views = [asdict(built) for built in build.built]
             print(json.dumps({"domain": domain.name, "views": views, "refused": refused, "seconds": round(seconds, 1)}))
         else:
-            print(report(build, seconds))
+            print(report(build.built, seconds))
         if build.refused:
             raise TileRefused("\n".join(str(refusal) for refusal in build.refused))
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.build_mart import Build, Built
+from jobs.build_mart import Build
+from jobs.report import Built
 from jobs.session import start_session
 from lake.settings import Settings
 from tests.jobs.landed import Landed

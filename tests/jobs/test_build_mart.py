@@ -21,6 +21,7 @@ from lake.cuts import EPOCH, count
 from lake.errors import NotSealed, RawDamaged, TileRefused
 from lake.kernel import COUNTS, Kernel
 from lake.marts import Manifest, Mart, mart_uri
+from lake.store import Piece, SpeedStore
 from lake.tables import filesystem
 from tests.jobs.conftest import NINE
 
@@ -220,3 +221,16 @@ def test_two_build_commands_at_once_leave_one_tile_a_view_and_each_says_what_it_
     for answer, (_, errors, code) in zip(told, done, strict=True):
         assert (code == 2) == bool(answer["refused"])
         assert all(refusal in errors for refusal in answer["refused"])
+
+
+def test_speed_states_are_let_go_one_slice_after_the_marts_have_them(sandbox, landed, build) -> None:
+    _two_hours(landed)
+    first, second = (landed.raw.cut(t)[0] for t in (NINE, TEN))
+    store = SpeedStore(sandbox.settings.store_url, Kernel(sandbox.domain).generation(10), sandbox.domain.name)
+    store.open(0, 0, "topic-1")
+    ends = [0, first, second, second + 5]
+    pieces = [Piece(n * 10_000, *ends[n : n + 2], n * 10_000 + 1, {}) for n in range(3)]
+    assert store.put(0, 0, pieces, "topic-1", 0)
+    for t, kept in ((NINE, [0, 10_000, 20_000]), (TEN, [10_000, 20_000])):
+        build(t)
+        assert [segment for _, segment in store.snapshot().segments] == kept

@@ -25,7 +25,7 @@ from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
 from jobs.tile import commit_tile, take_turn
 from jobs.trim import trim_store
-from lake.cuts import EPOCH, Cut, epoch_ms, format_time, from_ms, parse_time, segment_start
+from lake.cuts import EPOCH, epoch_ms, format_time, from_ms, parse_time, segment_start
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
@@ -134,8 +134,7 @@ class Build:
         return frontier
 
     def _span(self, t0: datetime) -> Span:
-        start, end = (self._raw.cut(t, self._version) for t in (t0, self._t1))
-        return Span(t0, self._t1, _canonical(start), _canonical(end))
+        return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
 
     def _tiles(self, view: str) -> list[Manifest]:
         uri = self._uri(view)
@@ -184,11 +183,6 @@ class Build:
             self._say("starting Spark")
             self._session = start_session(self._settings, f"build_mart {self._domain.name}")
         return self._session
-
-
-def _canonical(cut: Cut) -> Cut:
-    """Without zeros: a partition made after T adds one to a cut that was taken before it existed."""
-    return {partition: offset for partition, offset in sorted(cut.items()) if offset}
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from kafka import KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lake.cuts import Cut, epoch_ms
 from lake.domain import Domain
-from lake.errors import LogStopped, NotLogAppendTime, TidemarkError
+from lake.errors import LogStopped, TidemarkError
 from lake.parse import MARKER_HEADER
 from lake.settings import Settings
 
@@ -92,18 +92,6 @@ class Log:
         finally:
             producer.close()
         return {p: (record.offset, record.timestamp) for p, record in stored.items()}
-
-    def check_append_time(self) -> None:
-        """Raise NotLogAppendTime unless the broker stamps this topic's records."""
-        resource = ConfigResource(ConfigResourceType.TOPIC, self._domain.topic)
-        with self._admin() as admin:
-            described = admin.describe_configs([resource])
-        kind = described["topic"][self._domain.topic]["message.timestamp.type"]["value"]
-        if kind != "LogAppendTime":
-            raise NotLogAppendTime(
-                f"topic '{self._domain.topic}' has message.timestamp.type={kind}, and cuts need LogAppendTime; "
-                "set it on a new topic and produce there, since old records keep their producers' times"
-            )
 
     def _describe(self) -> dict:
         with self._admin() as admin:

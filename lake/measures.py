@@ -15,11 +15,11 @@ from dataclasses import dataclass
 _HLL_BITS = 12
 _HLL_REGISTERS = 1 << _HLL_BITS
 _REST_BITS = 64 - _HLL_BITS
-HLL_RELATIVE_ERROR = 1.04 / _HLL_REGISTERS**0.5  # one standard deviation: 1.6 %
 
 # A register and its rank are one integer, register << 6 | rank; a state is the ascending list of the registers that
 # are set, each with its highest rank. So sparse or dense is decided by content alone, and merging is a maximum.
-# Hash: the low 64 bits of MD5, which is the same in every version. Estimate: Ertl 2017, "New cardinality estimation
+# Hash: the low 64 bits of MD5, which is the same in every version. One standard
+# error is 1.04 / sqrt(registers), 1.6 %. Estimate: Ertl 2017, "New cardinality estimation
 # algorithms for HyperLogLog sketches", algorithm 6 (improved raw estimator); tau is left out, it matters above 2^52.
 MACROS = f"""
 CREATE MACRO hll_rest(h) AS ((h & {2**_REST_BITS - 1}) | {2**_REST_BITS})::BIGINT;

@@ -35,7 +35,6 @@ class Raw:
     def __init__(self, settings: Settings, domain: Domain) -> None:
         self.settings = settings
         self._domain = domain
-        self.domain = domain.name
         self.uri = settings.table_uri("raw", domain.name)
 
     def create(self, topic_id: str) -> DeltaTable:
@@ -91,12 +90,11 @@ class Raw:
             partition += 1
         return found
 
-    def append(self, table: DeltaTable, rows: pa.Table, positions: Cut, guarded: bool = True) -> None:
+    def append(self, table: DeltaTable, rows: pa.Table, positions: Cut) -> None:
         """Commit rows (RAW_SCHEMA) and the next position of each partition they came from, at once.
 
         Writes from `table`, so a commit of any of these partitions since it was read makes this one fail. On any error
         the caller reloads and compares: the commit may have landed although its reply was lost.
-        `guarded=False` leaves the transaction ids out; it exists to show in a test what they are for.
         """
         topic_id = self.topic_id(table)
         transactions = [Transaction(f"{topic_id}-{p}", version) for p, version in positions.items()]
@@ -105,9 +103,7 @@ class Raw:
             table,
             rows.append_column(pa.field(DATE, pa.date32()), dates),
             mode="append",
-            commit_properties=CommitProperties(
-                app_transactions=transactions if guarded else None, max_commit_retries=15
-            ),
+            commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=15),
         )
 
     def files(self, table: DeltaTable) -> list[RawFile]:
@@ -186,14 +182,14 @@ class Raw:
                     seals.setdefault((marker["t"], marker["partitions"]), set()).add(marker["partition"])
         if not _sealed(seals):
             raise NotSealed(
-                f"raw/{self.domain} holds no complete seal of {format_time(t)}; "
-                f"run `tidemark seal --domain {self.domain} --at {format_time(t)}` first"
+                f"raw/{self._domain.name} holds no complete seal of {format_time(t)}; "
+                f"run `tidemark seal --domain {self._domain.name} --at {format_time(t)}` first"
             )
         return {p: offset for p, offset in first.items() if offset > 0}
 
     def _lost(self, file: RawFile, error: Exception) -> RawDamaged:
         return RawDamaged(
-            f"raw/{self.domain}/{file.path} with {file.rows} records cannot be read ({error}); "
+            f"raw/{self._domain.name}/{file.path} with {file.rows} records cannot be read ({error}); "
             "restore it from the bucket's versions or a backup, for every answer is derived from it"
         )
 

@@ -47,7 +47,6 @@ class EventProducer:
     """An idempotent producer of one topic that can write down what was acknowledged. Close it to flush."""
 
     def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None) -> None:
-        self.acknowledged = 0
         self._topic, self._ledger = topic, ledger
         self._failure: str | None = None
         self._reports: dict[str, Callable[[Any, Any], None]] = {}
@@ -99,7 +98,6 @@ class EventProducer:
             if error is not None:
                 self._failure = error.str()
                 return
-            self.acknowledged += 1
             if self._ledger is not None:
                 self._ledger.write(_ledger_line(kind, message))
 

@@ -71,7 +71,7 @@ class MeetingRaw(Raw):
     both: threading.Barrier
     met = False
 
-    def append(self, table, rows, positions, guarded=True):
+    def append(self, table, rows, positions):
         if not self.met:
             self.met = True
             self.both.wait(20)

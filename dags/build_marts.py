@@ -87,6 +87,17 @@ def publish(built: Any, *, outlet_events: Any = None) -> None:
     outlet_events[MARTS].add(Asset(f"marts/{name}", uri=settings.table_uri("marts", name)), extra=extra)
 
 
+def _time(title: str, if_empty: str) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        pattern=TIME,
+        title=title,
+        description=f"{if_empty} A multiple of the segment length, UTC.",
+    )
+
+
 with DAG(
     dag_id="build_marts",
     description="Seal a cut, build one slice of a domain's marts in Spark, publish the asset.",
@@ -105,22 +116,8 @@ with DAG(
             title="Domain",
             description="Whose views are built, all of them and the quarantine.",
         ),
-        "t0": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            pattern=TIME,
-            title="T0, the slice's start",
-            description="Leave it empty to go on from each view's frontier. A multiple of the segment length, UTC.",
-        ),
-        "t1": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            pattern=TIME,
-            title="T1, the slice's end (excluded)",
-            description="Leave it empty to build up to now. A multiple of the segment length, UTC.",
-        ),
+        "t0": _time("T0, the slice's start", "Leave it empty to go on from each view's frontier."),
+        "t1": _time("T1, the slice's end (excluded)", "Leave it empty to build up to now."),
     },
 ) as dag:
     seal = RunModule(

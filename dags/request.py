@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from lake.cuts import epoch_ms, format_time, from_ms, parse_time, segment_start
+from lake.cuts import boundaries_around, epoch_ms, format_time, from_ms, parse_time, segment_start
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError
 from lake.kernel import QUARANTINE
-from lake.marts import Manifest, manifests, mart_uri, unbroken
+from lake.marts import Manifest, mart_uri, read_tiles, unbroken
 from lake.settings import Settings
-from lake.tables import open_table
 
 
 class BadRequest(TidemarkError):
@@ -67,12 +66,8 @@ def covered(tiles: Mapping[str, list[Manifest]], t1: datetime) -> bool:
 
 def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]:
     """For each view, and the quarantine, its tiles up to the frontier, as they are in the lake now."""
-    found = {}
-    for view in [*domain.views, QUARANTINE]:
-        uri = mart_uri(settings, domain.name, view)
-        table = open_table(settings, uri)
-        found[view] = unbroken(manifests(table, settings, uri)) if table else []
-    return found
+    views = [*domain.views, QUARANTINE]
+    return {view: unbroken(read_tiles(settings, mart_uri(settings, domain.name, view))) for view in views}
 
 
 def _time(name: str, text: str | None, segment_seconds: int) -> datetime | None:
@@ -86,11 +81,9 @@ def _time(name: str, text: str | None, segment_seconds: int) -> datetime | None:
 
 
 def _boundary(name: str, t: datetime, segment_seconds: int) -> datetime:
-    before = from_ms(segment_start(epoch_ms(t), segment_seconds))
-    if t != before:
-        after = before + timedelta(seconds=segment_seconds)
+    if around := boundaries_around(t, segment_seconds):
         raise BadRequest(
             f"{name}={format_time(t)} lies within a segment of {segment_seconds} s (TIDEMARK_SEGMENT_SECONDS); "
-            f"use {format_time(before)} or {format_time(after)}"
+            f"use {format_time(around[0])} or {format_time(around[1])}"
         )
     return t

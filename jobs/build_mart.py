@@ -25,15 +25,14 @@ from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
 from jobs.tile import commit_tile, take_turn
 from jobs.trim import trim_store
-from lake.cuts import EPOCH, epoch_ms, format_time, from_ms, parse_time, segment_start
+from lake.cuts import EPOCH, boundaries_around, format_time, parse_time
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import COUNTS, Kernel
-from lake.marts import Manifest, check_tile, manifests, mart_uri, unbroken
+from lake.marts import Manifest, check_tile, mart_uri, read_tiles, unbroken
 from lake.raw import Raw
 from lake.settings import Settings, load_settings
-from lake.tables import open_table
 
 Say = Callable[[str], None]
 
@@ -137,9 +136,7 @@ class Build:
         return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
 
     def _tiles(self, view: str) -> list[Manifest]:
-        uri = self._uri(view)
-        table = open_table(self._settings, uri)
-        return manifests(table, self._settings, uri) if table else []
+        return read_tiles(self._settings, self._uri(view))
 
     def _manifest(self, view: str, computed: Slice) -> Manifest:
         span = computed.span
@@ -168,12 +165,12 @@ class Build:
         return known if views is None else list(views)
 
     def _check_times(self, t0: datetime | None) -> None:
+        seconds = self._settings.segment_seconds
         for name, t in (("t0", t0), ("t1", self._t1)):
-            seconds = self._settings.segment_seconds
-            if t is not None and (before := segment_start(epoch_ms(t), seconds)) != epoch_ms(t):
+            if t is not None and (around := boundaries_around(t, seconds)):
                 raise TileRefused(
                     f"{name} {format_time(t)} lies within a segment of {seconds} s, so speed could not go on from it; "
-                    f"use {format_time(from_ms(before))} or {format_time(from_ms(before + seconds * 1000))}"
+                    f"use {format_time(around[0])} or {format_time(around[1])}"
                 )
         if t0 is not None and t0 >= self._t1:
             raise TileRefused(f"[{format_time(t0)}, {format_time(self._t1)}) is no slice; t0 must be before t1")

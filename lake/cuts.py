@@ -31,11 +31,16 @@ def segment_start(ms: int, segment_seconds: int) -> int:
     return ms - ms % (segment_seconds * 1000)
 
 
+def boundaries_around(t: datetime, segment_seconds: int) -> tuple[datetime, datetime] | None:
+    """The boundaries of segments before and after `t`; None if `t` is one itself."""
+    before = from_ms(segment_start(epoch_ms(t), segment_seconds))
+    return None if before == t else (before, before + timedelta(seconds=segment_seconds))
+
+
 def check_boundary(t: datetime, segment_seconds: int) -> None:
     """Raise NotSealed unless `t` is the boundary of two segments, the only place where two layers can meet."""
-    if segment_start(epoch_ms(t), segment_seconds) != epoch_ms(t) or from_ms(epoch_ms(t)) != t:
-        near = from_ms(segment_start(epoch_ms(t), segment_seconds))
-        raise NotSealed(f"{format_time(t)} is inside a segment of {segment_seconds} s; use {format_time(near)}")
+    if around := boundaries_around(t, segment_seconds):
+        raise NotSealed(f"{format_time(t)} is inside a segment of {segment_seconds} s; use {format_time(around[0])}")
 
 
 def parse_time(text: str) -> datetime:

@@ -150,13 +150,12 @@ class Mart:
 
     def _load(self, table: DeltaTable) -> MartSnapshot:
         files: dict[str, pa.Table] = {}
+        by_tile: dict[str, list[pa.Table]] = {}
         for file in data_files(table):
             path = file["path"]
             files[path] = self._files[path] if path in self._files else self._read(path)
+            by_tile.setdefault(file[f"partition.{TILE}"], []).append(files[path])
         self._files = files
-        by_tile: dict[str, list[pa.Table]] = {}
-        for file in data_files(table):
-            by_tile.setdefault(file[f"partition.{TILE}"], []).append(files[file["path"]])
         ours = {
             manifest.tile: (manifest, states)
             for tile, tables in by_tile.items()
@@ -182,8 +181,14 @@ def mart_uri(settings: Settings, domain: str, view: str) -> str:
     return settings.table_uri("marts", domain, view)
 
 
+def read_tiles(settings: Settings, uri: str) -> list[Manifest]:
+    """Every tile's manifest in the newest version, of any definition, in no order; none where nothing was built."""
+    table = open_table(settings, uri)
+    return manifests(table, settings, uri) if table else []
+
+
 def manifests(table: DeltaTable, settings: Settings, uri: str) -> list[Manifest]:
-    """Every tile's manifest in this version, of any definition, in no order."""
+    """The same in this version."""
     found = []
     for file in data_files(table):
         rows = read_file(settings, uri, file["path"], [MANIFEST])

@@ -13,7 +13,6 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
@@ -23,6 +22,7 @@ from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 from lake.tables import data_files, open_table, read_file, stream_file
+from lake.waiting import wait_until
 
 DATE = "append_date"
 STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
@@ -133,23 +133,16 @@ class Raw:
             table = open_table(self.settings, self.uri)
             return table if table and covers(self.positions(table), wanted) else None
 
-        def give_up(_: RetryCallState) -> DeltaTable | None:
+        def too_late() -> NotSealed:
             table = open_table(self.settings, self.uri)
             held = self.positions(table) if table else {}
             behind = {p: offset - held.get(p, 0) for p, offset in wanted.items() if held.get(p, 0) < offset}
-            raise NotSealed(
+            return NotSealed(
                 f"after {timeout_seconds:.0f} s raw/{self._domain.name} still lacks records, by partition: {behind}; "
                 "is the lander running (`tidemark status`, `tidemark logs lander`)?"
             )
 
-        table: DeltaTable | None = Retrying(
-            retry=retry_if_result(lambda table: table is None),
-            wait=wait_fixed(0.2),
-            stop=stop_after_delay(timeout_seconds),
-            retry_error_callback=give_up,
-        )(landed)
-        assert table is not None
-        return table
+        return wait_until(landed, timeout_seconds, 0.2, too_late)
 
     def stream(self, file: RawFile, max_rows: int, max_bytes: int) -> Iterator[pa.Table]:
         """One data file in tables of at most so many rows and, on average, so many bytes. Raises as `read`."""

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from lake.cuts import Cut, check_boundary, epoch_ms, format_time
 from lake.domain import Domain
 from lake.errors import NotSealed
 from lake.log import Log
 from lake.raw import Raw
 from lake.settings import Settings
+from lake.waiting import wait_until
 
 
 def seal(settings: Settings, domain: Domain, t: datetime) -> Cut:
@@ -48,16 +47,9 @@ def _mark_until(log: Log, t: datetime, timeout_seconds: float) -> Cut:
             return {p: offset for p, (offset, _) in marks.items()}
         return None
 
-    def give_up(_: RetryCallState) -> Cut | None:
-        raise NotSealed(
+    def too_late() -> NotSealed:
+        return NotSealed(
             f"after {timeout_seconds:.0f} s the brokers' clocks have not reached {format_time(t)} in every partition"
         )
 
-    marks: Cut | None = Retrying(
-        retry=retry_if_result(lambda marks: marks is None),
-        wait=wait_fixed(0.5),
-        stop=stop_after_delay(timeout_seconds),
-        retry_error_callback=give_up,
-    )(mark)
-    assert marks is not None
-    return marks
+    return wait_until(mark, timeout_seconds, 0.5, too_late)

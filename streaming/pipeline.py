@@ -21,10 +21,9 @@ from lake.cuts import Cut, lower
 from lake.domain import Domain
 from lake.errors import StoreFenced, TidemarkError
 from lake.kernel import Kernel
-from lake.marts import manifests, mart_uri, unbroken
+from lake.marts import mart_uri, read_tiles, unbroken
 from lake.settings import Settings
 from lake.store import SpeedStore
-from lake.tables import open_table
 from streaming.group_reader import GroupReader
 from streaming.pieces import Chunk
 from streaming.positions import PositionsProvider
@@ -53,9 +52,7 @@ def frontier_cut(settings: Settings, domain: Domain, kernel: Kernel) -> Cut:
 
 
 def _frontier(settings: Settings, domain: Domain, kernel: Kernel, view: str) -> Cut:
-    uri = mart_uri(settings, domain.name, view)
-    table = open_table(settings, uri)
-    tiles = manifests(table, settings, uri) if table else []
+    tiles = read_tiles(settings, mart_uri(settings, domain.name, view))
     run = unbroken(tile for tile in tiles if tile.definition_hash == kernel.definition_hash(view))
     return run[-1].cut_end if run else {}
 

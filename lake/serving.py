@@ -7,7 +7,7 @@ or MissingCoverage says where they do not; and one Serving never answers with a 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -63,7 +63,7 @@ class Serving:
         self._seen: StoreSnapshot | None = None
         self._last: dict[str, Answer] = {}
         self._batch: dict[str, tuple[int, pa.Table]] = {}
-        self._decoded: dict[tuple[str, int, int], tuple[tuple[int, int], pa.Table]] = {}
+        self._decoded: dict[str, dict[tuple[int, int], tuple[StoredSegment, pa.Table]]] = {}
         self._lock = threading.Lock()
 
     def pin(self) -> Pin:
@@ -88,11 +88,12 @@ class Serving:
             return self._hold(view, _silent("speed store", error))
         except (OSError, DeltaError) as error:
             return self._hold(view, _silent("lake", error))
-        last = self._last.get(view)
-        if last and not covers(answer.head, last.head):
-            return self._hold(view, MissingCoverage(f"the speed view is replaying: it has come to {answer.head}"))
-        self._last[view] = answer
-        return answer
+        with self._lock:  # between look and keep, another thread may not show a later head
+            last = self._last.get(view)
+            if last is None or covers(answer.head, last.head):
+                self._last[view] = answer
+                return answer
+        return self._hold(view, MissingCoverage(f"the speed view is replaying: it has come to {answer.head}"))
 
     def quarantine(self, pin: Pin) -> pa.Table:
         """The bad records before the quarantine's frontier, with their reasons."""
@@ -110,7 +111,7 @@ class Serving:
         segments, head = meet(mart.cut, pin.store)
         with self._lock:
             batch = self._batch_states(view, mart)
-            speed = self.kernel.merge(view, [self._states(view, key, s) for key, s in segments.items()])
+            speed = self.kernel.merge(view, self._speed_states(view, segments))
             merged = self.kernel.merge(view, [batch, speed])
         newest = max((pin.store.heads[p].max_append_ms for p, _ in segments), default=None)
         return Answer(
@@ -134,8 +135,7 @@ class Serving:
     def _hold(self, view: str, reason: Exception) -> Answer:
         if view not in self._last:
             raise reason
-        last = self._last[view]
-        return Answer(**{**vars(last), "held": str(reason)})
+        return replace(self._last[view], held=str(reason))
 
     def _batch_states(self, view: str, mart: MartSnapshot) -> pa.Table:
         version, states = self._batch.get(view, (None, None))
@@ -144,14 +144,17 @@ class Serving:
             self._batch[view] = (mart.version, states)
         return states
 
-    def _states(self, view: str, key: tuple[int, int], segment: StoredSegment) -> pa.Table:
-        offsets = segment.first, segment.next
-        known, states = self._decoded.get((view, *key), (None, None))
-        if known != offsets or states is None:
-            data = segment.states.get(view)
-            states = self.kernel.schema(view).empty_table() if data is None else decode(data)
-            self._decoded[(view, *key)] = (offsets, states)
-        return states
+    def _speed_states(self, view: str, segments: dict[tuple[int, int], StoredSegment]) -> list[pa.Table]:
+        """The segments' states, decoded once each; those that are in no answer any more are let go."""
+        before, empty = self._decoded.get(view, {}), self.kernel.schema(view).empty_table()
+        decoded = {}
+        for key, segment in segments.items():
+            known = before.get(key)
+            if known is None or known[0] != segment:
+                known = segment, decode(segment.states[view]) if view in segment.states else empty
+            decoded[key] = known
+        self._decoded[view] = decoded
+        return [states for _, states in decoded.values()]
 
 
 def _silent(what: str, error: Exception) -> MissingCoverage:

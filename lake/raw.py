@@ -189,12 +189,17 @@ class Raw:
 
 def between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:
     """The records with offsets in [start, end)."""
+    return rows.filter(lies_between(rows, start, end))
+
+
+def lies_between(rows: pa.Table, start: Cut, end: Cut) -> pa.Array:
+    """For each record, whether its offset is in [start, end)."""
     partition, offset = rows["partition"], rows["offset"]
     keep = pa.array([False] * len(rows))
     for p, stop in end.items():
         inside = pc.and_(pc.greater_equal(offset, start.get(p, 0)), pc.less(offset, stop))
         keep = pc.or_(keep, pc.and_(pc.equal(partition, p), inside))
-    return rows.filter(keep)
+    return keep
 
 
 def _markers(rows: pa.Table) -> Iterator[dict]:

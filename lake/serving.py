@@ -151,10 +151,20 @@ class Serving:
         for key, segment in segments.items():
             known = before.get(key)
             if known is None or known[0] != segment:
-                known = segment, decode(segment.states[view]) if view in segment.states else empty
+                known = segment, _decoded(key, segment, view) if view in segment.states else empty
             decoded[key] = known
         self._decoded[view] = decoded
         return [states for _, states in decoded.values()]
+
+
+def _decoded(key: tuple[int, int], segment: StoredSegment, view: str) -> pa.Table:
+    try:
+        return decode(segment.states[view])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise MissingCoverage(
+            f"partition {key[0]}: the speed store's states of {view} for [{segment.first}, {segment.next}) cannot be "
+            f"read ({error}); empty the store, and the speed layer replays from the frontier"
+        ) from error
 
 
 def _silent(what: str, error: Exception) -> MissingCoverage:

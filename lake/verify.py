@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from lake.cuts import Cut, count, format_time, upper
 from lake.domain import Domain
-from lake.errors import RawDamaged
+from lake.errors import MartDamaged, MissingCoverage, RawDamaged
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
-from lake.raw import Raw, between
+from lake.raw import Raw, lies_between
 from lake.raw_schema import RAW_SCHEMA
 from lake.serving import Answer, Serving
 from lake.settings import Settings
 
 _ROWS_A_RUN = 250_000
+_PARTS = 20
 _EXAMPLES = 5
 
 
@@ -62,11 +64,18 @@ class Report:
 
 
 def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -> Report:
-    """Compare everything served with a recompute from raw. Raises TidemarkError only where nothing can be read."""
+    """Compare everything served with a recompute from raw; what cannot be served at all is a problem, too.
+
+    Raises NotSealed if raw does not come to the head, TidemarkError where raw or the log cannot be read at all.
+    """
     serving = serving or Serving(settings, domain)
     report = Report(domain.name)
-    pin = serving.pin()
-    answers = {view: serving.merge(view, pin) for view in domain.views}
+    try:
+        pin = serving.pin()
+        answers = {view: serving.merge(view, pin) for view in domain.views}
+    except (MartDamaged, MissingCoverage) as error:
+        report.problems.append(str(error))
+        return report
     quarantine = pin.marts[QUARANTINE]
     head = upper([a.head for a in answers.values()] + [quarantine.cut])
     raw = Raw(settings, domain)
@@ -97,20 +106,28 @@ class _Recompute:
     def __init__(self, domain: Domain, heads: dict[str, Cut]) -> None:
         self._kernel = Kernel(domain)
         self._heads = heads
+        self._distinct = [dict(head) for head in {tuple(sorted(head.items())) for head in heads.values()}]
         self._parts: dict[str, list[pa.Table]] = {name: [] for name in [*heads, COUNTS]}
         self.offsets = [RAW_SCHEMA.empty_table().select(["partition", "offset"])]
 
     def add(self, rows: pa.Table) -> None:
+        """Parse once for all heads: a record's `below` has a bit for each head that it lies below."""
         self.offsets.append(rows.select(["partition", "offset"]))
-        self._parts[COUNTS].append(self._kernel.run(rows, names=[COUNTS])[COUNTS])
-        groups: dict[tuple, list[str]] = {}
-        for name, head in self._heads.items():
-            groups.setdefault(tuple(sorted(head.items())), []).append(name)
-        for at, names in groups.items():
-            for name, states in self._kernel.run(between(rows, {}, dict(at)), names=names).items():
-                self._parts[name].append(states)
-                if len(self._parts[name]) > 20:
-                    self._parts[name] = [self._kernel.merge(name, self._parts[name])]
+        below = np.zeros(len(rows), np.int64)
+        for bit, head in enumerate(self._distinct):
+            below |= lies_between(rows, {}, head).to_numpy(zero_copy_only=False).astype(np.int64) << bit
+        states = self._kernel.run(rows.append_column("below", pa.array(below)), by=("below",))
+        for name, parts in self._parts.items():
+            parts.append(self._below(states[name], name))
+            if len(parts) > _PARTS:
+                parts[:] = [self._kernel.merge(name, parts)]
+
+    def _below(self, states: pa.Table, name: str) -> pa.Table:
+        """The states of the records that count for `name`: those below its head, and all of them for the counts."""
+        if name in self._heads:
+            bit = self._distinct.index(self._heads[name])
+            states = states.filter(pa.array(states["below"].to_numpy() >> bit & 1 == 1))
+        return states.drop_columns(["below"])
 
     def states(self, name: str) -> pa.Table:
         return self._kernel.merge(name, self._parts[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import redis
 
 from lake.cuts import format_time
 from lake.kernel import Kernel, decode, encode
@@ -63,6 +64,22 @@ def test_verify_finds_a_state_that_was_changed_in_the_store(happened: Run) -> No
     verify(happened, expect=0)
 
 
+def test_verify_finds_a_segment_that_is_gone_from_the_store_or_is_no_states(happened: Run) -> None:
+    settings, domain = happened.sandbox.settings, happened.sandbox.domain
+    client = redis.Redis.from_url(settings.store_url.get_secret_value())
+    [key, *_] = sorted(client.scan_iter(f"tidemark:*{domain.name}*:segment:*"), reverse=True)
+    stored = client.hgetall(key)
+    try:
+        client.hset(key, f"state:{VISITORS}", b"torn")
+        assert "cannot be read" in verify(happened, expect=1)["problems"][0]
+        client.delete(key)
+        assert verify(happened, expect=1)["problems"]
+    finally:
+        client.delete(key)
+        client.hset(key, mapping=stored)
+    verify(happened, expect=0)
+
+
 def test_verify_finds_a_row_that_was_changed_in_a_mart(happened: Run) -> None:
     settings = happened.sandbox.settings
     uri = mart_uri(settings, happened.sandbox.domain.name, REVENUE)
@@ -78,6 +95,21 @@ def test_verify_finds_a_row_that_was_changed_in_a_mart(happened: Run) -> None:
         report = verify(happened, expect=1)
         [found] = [v for v in report["views"] if v["view"] == REVENUE]
         assert found["mismatches"] == sum(1 for n in orders if n)
+    finally:
+        pq.write_table(rows, path, filesystem=filesystem(settings))
+    verify(happened, expect=0)
+
+
+def test_verify_finds_a_row_that_was_taken_out_of_a_mart(happened: Run) -> None:
+    settings = happened.sandbox.settings
+    uri = mart_uri(settings, happened.sandbox.domain.name, REVENUE)
+    file = data_files(open_table(settings, uri))[0]["path"]
+    rows = read_file(settings, uri, file, None)
+    path = f"{uri}/{file}".removeprefix("s3://")
+    keep = pa.compute.or_(rows["manifest"].is_valid(), pa.array(i % 2 == 0 for i in range(len(rows))))
+    pq.write_table(rows.filter(keep), path, filesystem=filesystem(settings))
+    try:
+        assert "its manifest says" in verify(happened, expect=1)["problems"][0]
     finally:
         pq.write_table(rows, path, filesystem=filesystem(settings))
     verify(happened, expect=0)

@@ -66,7 +66,7 @@ def covered(tiles: Mapping[str, list[Manifest]], t1: datetime) -> bool:
 
 def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]:
     """For each view, and the quarantine, its tiles up to the frontier, as they are in the lake now."""
-    views = [*domain.views, QUARANTINE]
+    views = [*domain.stored_views, QUARANTINE]
     return {view: unbroken(read_tiles(settings, mart_uri(settings, domain.name, view))) for view in views}
 
 

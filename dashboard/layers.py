@@ -19,7 +19,6 @@ from lake.domain import View
 BATCH, SPEED, MERGED = "batch", "speed", "merged"
 SERIES = 8
 """So many values of a key have a colour of their own; the rest is `other`."""
-_ADDITIVE = ("count", "sum")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Values:
         return next((k for k in self.keys if pa.types.is_string(self.merged.schema.field(k).type)), None)
 
     def is_additive(self, measure: str) -> bool:
-        return next(iter(self.view.measures[measure])) in _ADDITIVE
+        return measure in self.view.measures and self.view.measures[measure].is_additive
 
     def total(self, measure: str) -> dict[str, float]:
         """An additive measure over all keys, by layer."""

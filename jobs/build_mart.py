@@ -107,7 +107,7 @@ class Build:
 
     def _trim(self) -> None:
         tiles = []
-        for view in self._domain.views:
+        for view in self._domain.stored_views:
             ours = self._kernel.definition_hash(view)
             tiles.append(unbroken(tile for tile in self._tiles(view) if tile.definition_hash == ours))
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import sys
 from dataclasses import asdict
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from lake import commands
 from lake.cuts import format_time, parse_time
 from lake.domain import Domain, load_domain, load_domains
 from lake.errors import TidemarkError, exit_on_error
@@ -116,6 +119,10 @@ def verify(
             _print_report(report)
     if not ok:
         raise typer.Exit(1)
+
+
+for _info in pkgutil.iter_modules(commands.__path__):
+    import_module(f"{commands.__name__}.{_info.name}").add_to(app)
 
 
 def main() -> None:

@@ -1,75 +1,73 @@
-"""A domain file, read and checked: its events' fields and the views declared on them.
+"""A domain file, read and checked: its events' fields, its dimensions and the views declared on them.
 
 Invariant: a Domain that exists is valid; whatever is wrong in the YAML is said with file, field and fix.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from lake import expressions, measures
+from lake import expressions
+from lake.domain_errors import sentence
 from lake.errors import BadDomain
 from lake.expressions import nearest
+from lake.fields import RESERVED, EventField, Name, Strict
+from lake.view import View, check_view
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-TYPES = ("string", "integer", "decimal(p,s)", "double", "boolean", "timestamp", "timestamp_ms")
-_TYPE = re.compile(r"^(string|integer|double|boolean|timestamp|timestamp_ms|decimal\((\d+),\s*(\d+)\))$")
-# 10^18 events of 10^18 still fit the 38 digits of a sum.
-MAX_DECIMAL_DIGITS = 18
+APPEND_TIME = "append_time"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Dimension(Strict):
+    """A table that comes in versions, such as the users; its columns are `users.country` in the views.
 
+    A row is joined where the dimension's key equals `on`, an expression over the event; without one, all are NULL.
+    """
 
-class EventField(_Strict):
-    """One field of the event's JSON object. A missing optional field, or a JSON null, is NULL."""
-
-    type: str
-    required: bool = False
-    values: tuple[str, ...] | None = None
-    min: float | None = None
-    max: float | None = None
+    on: str
+    columns: dict[Name, str] = Field(min_length=1)
     description: str = ""
+    owner: str = ""
 
     @model_validator(mode="after")
-    def _check(self) -> EventField:
-        match = _TYPE.match(self.type)
-        if not match:
-            raise ValueError(f"type '{self.type}' is unknown; allowed: {', '.join(TYPES)}")
-        if match[2] and not int(match[3]) <= int(match[2]) <= MAX_DECIMAL_DIGITS:
-            raise ValueError(
-                f"'{self.type}': a decimal(p,s) needs s <= p <= {MAX_DECIMAL_DIGITS}, so that no sum overflows"
-            )
-        if self.values is not None and self.type != "string":
-            raise ValueError(f"'values' is for strings, not for {self.type}; use min and max")
-        if (self.min, self.max) != (None, None) and self.type in ("string", "boolean"):
-            raise ValueError(f"'min' and 'max' are for numbers and times, not for {self.type}")
+    def _check(self) -> Dimension:
+        for name, kind in self.columns.items():
+            try:
+                field = EventField(type=kind)
+            except ValidationError as error:
+                raise ValueError(f"columns.{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+            if field.item:
+                raise ValueError(f"columns.{name}: a dimension's column cannot be a {kind}; use a string or a number")
         return self
 
-    @property
-    def decimal(self) -> tuple[int, int] | None:
-        """(precision, scale) of a decimal, else None."""
-        match = _TYPE.match(self.type)
-        return (int(match[2]), int(match[3])) if match and match[2] else None
+
+class Dedup(Strict):
+    """Events with the same `key` are one: the first. Looked for in the same partition, within `segments` segments.
+
+    An event is a duplicate if the good event with its key before it, duplicate or not, stands in its segment or one of
+    the `segments` - 1 before. One with another payload is no duplicate but a conflict, which goes to quarantine.
+    Producers must partition by the key.
+    """
+
+    key: str
+    segments: int = Field(ge=1, le=10_000)
 
 
-class View(_Strict):
-    """A named query over a domain: which events, grouped by what, measured how."""
+class Source(Strict):
+    """A topic that feeds this one: the events of another domain for which `where` holds, their bytes untouched.
 
-    name: Name
-    description: str = ""
+    Without `key` an event keeps its key, so events of one key stay in order; with it, they are partitioned anew.
+    """
+
+    domain: Name
     where: str | None = None
-    group_by: dict[Name, str]
-    measures: dict[Name, dict[str, str]]
+    key: str | None = None
 
 
-class Domain(_Strict):
+class Domain(Strict):
     """One kind of business event: topic, fields, views."""
 
     domain: Name
@@ -80,67 +78,92 @@ class Domain(_Strict):
     format: Literal["json"] = "json"
     event_time: str
     fields: dict[Name, EventField]
+    dedup: Dedup | None = None
+    dimensions: dict[Name, Dimension] = {}
+    sources: tuple[Source, ...] = ()
     views: dict[Name, View]
 
     @property
     def name(self) -> str:
         return self.domain
 
+    @property
+    def stored_views(self) -> dict[str, View]:
+        """The views whose states both layers keep; those over other views are computed at read."""
+        return {name: view for name, view in self.views.items() if view.over is None}
+
+    @property
+    def columns(self) -> list[str]:
+        """What an expression over an event may name."""
+        joined = [f"{name}.{column}" for name, d in self.dimensions.items() for column in d.columns]
+        return [*self.fields, APPEND_TIME, *joined]
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:
-        """Short forms: the topic is the domain's name, a view knows its own name, `orders: count`."""
+        """Short forms: the topic is the domain's name, a view knows its own name."""
         if not isinstance(data, dict):
             raise ValueError("a domain file is a mapping with domain, event_time, fields and views")
         data = {"topic": data.get("domain"), **data}
         views = data.get("views")
         if isinstance(views, dict):
             data["views"] = {
-                name: {"name": name, **_with_full_measures(view)} if isinstance(view, dict) else view
-                for name, view in views.items()
+                name: {"name": name, **view} if isinstance(view, dict) else view for name, view in views.items()
             }
         return data
 
     @model_validator(mode="after")
     def _check(self) -> Domain:
+        self._check_names()
+        self._check_event_time()
+        self._check_expressions()
+        for view in self.views.values():
+            try:
+                check_view(view, self._columns_below(view))
+            except ValueError as error:
+                raise ValueError(f"views.{view.name}: {error}") from None
+        return self
+
+    def _check_names(self) -> None:
+        for name in [*self.fields, *self.dimensions]:
+            if name in RESERVED:
+                raise ValueError(f"'{name}' is a column that every record has ({', '.join(RESERVED)}); rename it")
+        for name in self.dimensions:
+            if name in self.fields:
+                raise ValueError(f"dimensions.{name}: there is a field of that name; rename one")
+
+    def _check_event_time(self) -> None:
+        if self.event_time == APPEND_TIME:
+            return
         time = self.fields.get(self.event_time)
         if time is None:
             raise ValueError(f"event_time: '{self.event_time}' is no field; {nearest(self.event_time, self.fields)}")
         if not time.type.startswith("timestamp") or not time.required:
-            raise ValueError(f"event_time: field '{self.event_time}' must be a required timestamp or timestamp_ms")
-        for view in self.views.values():
-            self._check_view(view)
-        return self
+            raise ValueError(
+                f"event_time: field '{self.event_time}' must be a required timestamp or timestamp_ms "
+                f"(or say event_time: {APPEND_TIME}, when the broker got it)"
+            )
 
-    def _check_view(self, view: View) -> None:
-        at = f"views.{view.name}"
-        parts = {f"{at}.where": view.where} if view.where else {}
-        parts |= {f"{at}.group_by.{name}": expression for name, expression in view.group_by.items()}
-        for name, measure in view.measures.items():
-            if name in view.group_by:
-                raise ValueError(f"{at}: '{name}' is both a key and a measure; rename one")
-            if len(measure) != 1:
-                raise ValueError(f"{at}.measures.{name}: expected one measure such as {{sum: amount}}, found {measure}")
-            [(kind, argument)] = measure.items()
-            if kind not in measures.MEASURES:
-                raise ValueError(f"{at}.measures.{name}: '{kind}' is no measure; {nearest(kind, measures.MEASURES)}")
-            if not (kind == "count" and argument == "*"):
-                parts[f"{at}.measures.{name}.{kind}"] = argument
-        if not view.measures:
-            raise ValueError(f"{at}.measures: at least one is needed, such as {{orders: count}}")
-        for place, expression in parts.items():
+    def _check_expressions(self) -> None:
+        own = {f"dimensions.{name}.on": dimension.on for name, dimension in self.dimensions.items()}
+        own |= {"dedup.key": self.dedup.key} if self.dedup else {}
+        for place, expression in own.items():
             try:
-                expressions.check(expression, self.fields)
+                expressions.check(expression, [*self.fields, APPEND_TIME])
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from None
 
-
-def _with_full_measures(view: dict) -> dict:
-    declared = view.get("measures")
-    if not isinstance(declared, dict):
-        return view
-    full = {name: {m: "*"} if m == "count" else m for name, m in declared.items()}
-    return {**view, "measures": full}
+    def _columns_below(self, view: View) -> list[str]:
+        if view.over is None:
+            return self.columns
+        seen = [view.name]
+        while (below := self.views[seen[-1]].over) is not None:
+            if below not in self.views:
+                raise ValueError(f"over: '{below}' is no view of this domain; {nearest(below, self.views)}")
+            if below in seen:
+                raise ValueError(f"over: {' over '.join([*seen, below])}: a view cannot be over itself")
+            seen.append(below)
+        return self.views[seen[1]].value_columns()
 
 
 def load_domain(name: str, directory: Path) -> Domain:
@@ -153,12 +176,17 @@ def load_domain(name: str, directory: Path) -> Domain:
         data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadDomain(f"{path}: not YAML: {error}") from None
+    return read_domain(data, str(path), name)
+
+
+def read_domain(data: object, place: str, name: str | None = None) -> Domain:
+    """A domain from what a file at `place` holds. Raises BadDomain; also if it is not called `name`."""
     try:
         domain = Domain.model_validate(data)
     except ValidationError as error:
-        raise BadDomain("\n".join(f"{path}: {_sentence(e)}" for e in error.errors())) from None
-    if domain.name != name:
-        raise BadDomain(f"{path}: domain: '{domain.name}' must equal the file's name, '{name}'")
+        raise BadDomain("\n".join(f"{place}: {sentence(e, Domain)}" for e in error.errors())) from None
+    if name is not None and domain.name != name:
+        raise BadDomain(f"{place}: domain: '{domain.name}' must equal the file's name, '{name}'")
     return domain
 
 
@@ -174,16 +202,18 @@ def load_domains(directory: Path) -> dict[str, Domain]:
                     "rename one"
                 )
             owners[view] = domain.name
+        for number, source in enumerate(domain.sources):
+            _check_source(f"{directory}/{domain.name}.yaml: sources.{number}", domain, source, domains)
     return domains
 
 
-def _sentence(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part != "[key]")
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        models = {1: Domain, 3: View if error["loc"][0] == "views" else EventField}
-        model = models.get(len(error["loc"]), Domain)
-        message = f"unknown key; {nearest(str(error['loc'][-1]), model.model_fields)}"
-    elif error["type"] not in ("value_error", "missing"):
-        message += f", found {error['input']!r}"
-    return f"{place}: {message}" if place else message
+def _check_source(place: str, domain: Domain, source: Source, domains: dict[str, Domain]) -> None:
+    if source.domain == domain.name or source.domain not in domains:
+        others = [name for name in domains if name != domain.name]
+        raise BadDomain(f"{place}.domain: '{source.domain}' is no other domain; {nearest(source.domain, others)}")
+    for key, expression in (("where", source.where), ("key", source.key)):
+        if expression:
+            try:
+                expressions.check(expression, domains[source.domain].fields)
+            except ValueError as error:
+                raise BadDomain(f"{place}.{key}: {error}") from None

@@ -19,7 +19,9 @@ datepart extract date_diff datediff time_bucket epoch epoch_ms make_date year mo
 dayofweek isodow dayofyear week quarter strftime coalesce nullif ifnull if lower upper trim ltrim rtrim length
 strlen substring substr left right concat concat_ws replace reverse split_part starts_with ends_with suffix
 prefix contains instr position regexp_matches regexp_full_match regexp_extract regexp_replace lpad rpad
-like_escape not_like_escape md5 sha256
+like_escape not_like_escape md5 sha256 pow power sqrt ln log10 exp
+list_value len array_length list_contains list_distinct list_sort list_slice list_concat array_extract list_extract
+array_slice string_split str_split split regexp_split_to_array string_split_regex regexp_extract_all array_to_string
 """
 ALLOWED_FUNCTIONS = frozenset(_FUNCTIONS.split())
 _CLASSES = "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE"
@@ -29,6 +31,12 @@ def nearest(name: str, known: Collection[str]) -> str:
     """The end of an error sentence: what was probably meant, or all that is known."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def columns_of(expression: str) -> set[str]:
+    """The columns that an expression names, a dimension's as `users.country`."""
+    tree = _parsed(expression)
+    return {".".join(node["column_names"]) for node in _nodes(tree) if node["class"] == "COLUMN_REF"}
 
 
 def check(expression: str, columns: Collection[str]) -> None:

@@ -2,11 +2,20 @@
 
 Invariant: every record gets exactly one verdict: good (`reason` NULL), a marker, or bad with the first reason that
 holds, in the order below. Nothing a producer can send makes the query fail.
+
+`flaws` has bit 0 set where no view may use the record (no event, or a required field is bad), and a bit of its own for
+each optional field whose value is bad: that keeps the record out of the views that use the field, and no others. So
+declaring one more optional field changes no view that does not use it.
 """
 
 from __future__ import annotations
 
-from lake.domain import Domain, EventField
+from collections.abc import Collection
+from functools import reduce
+from operator import or_
+
+from lake.domain import Domain
+from lake.fields import EventField
 
 MARKER_HEADER = "tidemark-marker"
 MARKER = "marker"
@@ -18,19 +27,25 @@ _NUMBER = "('UBIGINT', 'BIGINT', 'DOUBLE')"
 
 
 def parse_sql(domain: Domain, source: str) -> str:
-    """SELECT over `source` (raw's columns): its columns, then `reason`, then every field, NULL where it is bad."""
+    """SELECT over `source` (raw's columns): its columns, then `reason`, `flaws` and every field, NULL where it is bad."""
     paths = "[" + ", ".join(f"'$.{name}'" for name in domain.fields) + "]"
-    columns, reasons = [], []
+    columns, reasons, fatal, optional = [], [], [], []
     for index, (name, field) in enumerate(domain.fields.items(), start=1):
         kind, text = f"kinds[{index}]", f"texts[{index}]"
         value, wrong_type = _typed(field, kind, text)
         columns.append(f'{value} AS "{name}"')
-        if field.required:
-            reasons.append(f"WHEN {kind} IS NULL OR {kind} = 'NULL' THEN 'missing:{name}'")
-        reasons.append(f"WHEN {kind} <> 'NULL' AND ({wrong_type}) THEN 'wrong_type:{name}'")
+        tests = [(f"{kind} IS NULL OR {kind} = 'NULL'", f"missing:{name}")] if field.required else []
+        tests.append((f"{kind} <> 'NULL' AND ({wrong_type})", f"wrong_type:{name}"))
         if outside := _outside(field, name, text):
-            reasons.append(f"WHEN {kind} <> 'NULL' AND ({outside}) THEN '{outside_reason(field)}:{name}'")
+            tests.append((f"{kind} <> 'NULL' AND ({outside})", f"{outside_reason(field)}:{name}"))
+        reasons += [f"WHEN {condition} THEN '{reason}'" for condition, reason in tests]
+        bad = " OR ".join(f"({condition})" for condition, _ in tests)
+        if field.required:
+            fatal.append(bad)
+        else:
+            optional.append(f"CASE WHEN {bad} THEN {1 << _bit(domain, name)} ELSE 0 END")
     fields = ", ".join(f'"{name}"' for name in domain.fields)
+    any_fatal = " OR ".join(["shape IS NOT NULL", *fatal])
     return f"""
 WITH decoded AS (SELECT *, TRY(decode(value)) AS text FROM {source}),
 shaped AS (SELECT * EXCLUDE (text),
@@ -45,9 +60,22 @@ shaped AS (SELECT * EXCLUDE (text),
     FROM decoded),
 typed AS (SELECT * EXCLUDE (shape, kinds, texts),
     {", ".join(columns)},
+    CASE WHEN {any_fatal} THEN 1 ELSE {" | ".join(["0::BIGINT", *optional])} END AS flaws,
     CASE WHEN shape IS NOT NULL THEN shape {" ".join(reasons)} END AS reason
     FROM shaped)
-SELECT * EXCLUDE (reason, {fields}), reason, {fields} FROM typed"""
+SELECT * EXCLUDE (reason, flaws, {fields}), reason, flaws, {fields} FROM typed"""
+
+
+def usable(domain: Domain, columns: Collection[str]) -> str:
+    """SQL: whether a view that uses these columns may use the record."""
+    bits = {_bit(domain, name) for name in columns if name in domain.fields and not domain.fields[name].required}
+    return f"flaws & {1 | reduce(or_, (1 << bit for bit in bits), 0)} = 0"
+
+
+def _bit(domain: Domain, name: str) -> int:
+    """An optional field's bit; those beyond the 62nd share the last one."""
+    optional = [n for n, field in domain.fields.items() if not field.required]
+    return min(1 + optional.index(name), 62)
 
 
 def _typed(field: EventField, kind: str, text: str) -> tuple[str, str]:
@@ -76,6 +104,12 @@ def _typed(field: EventField, kind: str, text: str) -> tuple[str, str]:
             # A cast to TIMESTAMP would silently drop the offset from UTC.
             value = f"(TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
             return value, (f"{kind} <> 'VARCHAR' OR NOT regexp_full_match({text}, '{_ISO_8601}') OR {value} IS NULL")
+        case "list(string)" | "list(integer)":
+            items = "VARCHAR" if field.item == "string" else "BIGINT"
+            value = f"TRY_CAST(TRY_CAST({text} AS JSON) AS {items}[])"
+            wrong = f"json_type({text}, '$[*]')"
+            allowed = "['VARCHAR']" if field.item == "string" else "['UBIGINT', 'BIGINT']"
+            return value, f"{kind} <> 'ARRAY' OR NOT list_has_all({allowed}, {wrong}) OR {value} IS NULL"
         case "double":
             # + 0.0 makes -0.0 and 0.0 one value.
             value = f"(TRY_CAST({text} AS DOUBLE) + 0.0)"

@@ -25,7 +25,10 @@ from lake.store import SpeedStore, StoredSegment, StoreSnapshot
 
 @dataclass(frozen=True)
 class Answer:
-    """One view at one moment, as states. `batch` holds the events before `cut`, `speed` those in [cut, head)."""
+    """One view at one moment, as states. `batch` holds the events before `cut`, `speed` those in [cut, head).
+
+    A view over another has that one's states; what it makes of them, it makes of their values.
+    """
 
     view: str
     frontier: datetime
@@ -53,10 +56,9 @@ class Serving:
 
     def __init__(self, settings: Settings, domain: Domain) -> None:
         self.kernel = Kernel(domain)
-        self._views = list(domain.views)
         self._marts = {
             name: Mart(settings, domain.name, name, self.kernel.schema(name), self.kernel.definition_hash(name))
-            for name in [*self._views, QUARANTINE]
+            for name in [*domain.stored_views, QUARANTINE]
         }
         generation = self.kernel.generation(settings.segment_seconds)
         self._store = SpeedStore(settings.store_url, generation, domain.name)
@@ -101,18 +103,25 @@ class Serving:
             return self.kernel.merge(QUARANTINE, pin.marts[QUARANTINE].states)
 
     def present(self, view: str, states: pa.Table) -> pa.Table:
-        """States -> values."""
+        """States of an answer -> the values of every row."""
         with self._lock:
             return self.kernel.present(view, states)
 
+    def values(self, answer: Answer) -> pa.Table:
+        """The merged values of an answer, as the view shows them: those it has, in its order, up to its limit."""
+        with self._lock:
+            values = self.kernel.present(answer.view, answer.merged)
+            return self.kernel.shown(answer.view, values, max(answer.frontier, answer.fresh_to or answer.frontier))
+
     def merge(self, view: str, pin: Pin) -> Answer:
         """One view, answered from what is pinned. Raises MissingCoverage where mart and speed view do not meet."""
-        mart = pin.marts[view]
+        stored = self.kernel.stored(view)
+        mart = pin.marts[stored]
         segments, head = meet(mart.cut, pin.store)
         with self._lock:
-            batch = self._batch_states(view, mart)
-            speed = self.kernel.merge(view, self._speed_states(view, segments))
-            merged = self.kernel.merge(view, [batch, speed])
+            batch = self._batch_states(stored, mart)
+            speed = self.kernel.merge(stored, self._speed_states(stored, segments))
+            merged = self.kernel.merge(stored, [batch, speed])
         newest = max((pin.store.heads[p].max_append_ms for p, _ in segments), default=None)
         return Answer(
             view=view,

@@ -82,7 +82,9 @@ class Prompt:
         if table not in answers:
             answers[table] = serving.answer(table)
         answer = answers[table]
-        return serving.present(table, {"": answer.merged, "marts": answer.batch, "speed": answer.speed}[schema])
+        if not schema:
+            return serving.values(answer)
+        return serving.present(table, {"marts": answer.batch, "speed": answer.speed}[schema])
 
     def _raw(self, domain: str) -> pa.Table:
         raw = Raw(self._settings, self._domains[domain])

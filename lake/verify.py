@@ -72,7 +72,7 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     report = Report(domain.name)
     try:
         pin = serving.pin()
-        answers = {view: serving.merge(view, pin) for view in domain.views}
+        answers = {view: serving.merge(view, pin) for view in domain.stored_views}
     except (MartDamaged, MissingCoverage) as error:
         report.problems.append(str(error))
         return report

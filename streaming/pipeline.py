@@ -48,7 +48,7 @@ _readers_lock = threading.Lock()
 
 def frontier_cut(settings: Settings, domain: Domain, kernel: Kernel) -> Cut:
     """The offsets where speed states have to begin: those of the smallest frontier of the domain's marts."""
-    return lower(_frontier(settings, domain, kernel, view) for view in domain.views)
+    return lower(_frontier(settings, domain, kernel, view) for view in domain.stored_views)
 
 
 def _frontier(settings: Settings, domain: Domain, kernel: Kernel, view: str) -> Cut:
@@ -118,7 +118,7 @@ class PutStates(beam.DoFn):
     def setup(self) -> None:
         kernel = Kernel(self._domain)
         store = speed_store(self._settings, self._domain, kernel)
-        self._states = SegmentStates(store, kernel, tuple(self._domain.views))
+        self._states = SegmentStates(store, kernel, tuple(self._domain.stored_views))
 
     def process(self, chunk: Chunk) -> Iterator[tuple[int, int]]:
         refused = self._states.put(chunk)

@@ -77,7 +77,7 @@ def test_a_run_builds_every_view_and_emits_frontiers_and_counts_and_a_rerun_repl
         [event] = outcome["events"]
         assert event["uri"] == f"s3://{sandbox.settings.bucket}/marts/{name}"
         assert {tile["action"] for tile in event["extra"]["tiles"]} == {action}
-        for view in [*sandbox.domain.views, QUARANTINE]:
+        for view in [*sandbox.domain.stored_views, QUARANTINE]:
             uri = mart_uri(sandbox.settings, name, view)
             [tile] = manifests(open_table(sandbox.settings, uri), sandbox.settings, uri)
             assert (tile.t0, tile.t1, tile.cut_end) == (EPOCH, t1, raw.cut(t1))

@@ -43,11 +43,11 @@ REVENUE = "views/revenue_by_country_hour"
     ("edit", "said"),
     [
         (_set("topik", "shop"), r"shop.yaml: topik: unknown key; did you mean 'topic'\?"),
-        (_set("event_time", None), r"event_time: Field required"),
+        (_set("event_time", None), r"event_time: is missing"),
         (_set("event_time", "evnt_time"), r"'evnt_time' is no field; did you mean 'event_time'\?"),
         (_set("event_time", "user_id"), r"'user_id' must be a required timestamp"),
         (_set("partitions", 0), r"partitions: .*greater than or equal to 1, found 0"),
-        (_set("domain", "Shop"), r"domain: .*found 'Shop'"),
+        (_set("domain", "Shop"), r"domain: 'Shop' is no name"),
         (_set("domain", "other"), r"'other' must equal the file's name, 'shop'"),
         (_set("fields/amount/type", "money"), r"fields.amount: type 'money' is unknown; allowed: string"),
         (_set("fields/amount/type", "decimal(30,2)"), r"needs s <= p <= 18"),
@@ -68,7 +68,7 @@ REVENUE = "views/revenue_by_country_hour"
         (_set(f"{REVENUE}/measures/orders", {"cout": "*"}), r"'cout' is no measure; did you mean 'count'\?"),
         (_set(f"{REVENUE}/measures/orders", {}), r"expected one measure such as {sum: amount}"),
         (_set(f"{REVENUE}/measures/revenue", {"sum": "amnt"}), r"revenue.sum: .*did you mean 'amount'\?"),
-        (_set(f"{REVENUE}/measures/country", "count"), r"'country' is both a key and a measure"),
+        (_set(f"{REVENUE}/measures/country", "count"), r"'country' is two of a key, a measure and a value"),
         (_set(f"{REVENUE}/measures", {}), r"at least one is needed"),
     ],
 )

@@ -144,7 +144,7 @@ def expected(read_log) -> Callable[..., Expected]:
         states = {
             key: {
                 view: results[view].filter(pa.compute.equal(results[view][PIECE], number)).drop_columns([PIECE])
-                for view in sandbox.domain.views
+                for view in sandbox.domain.stored_views
             }
             for key, number in numbers.items()
         }

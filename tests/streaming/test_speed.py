@@ -45,7 +45,7 @@ def reader(sandbox, store, **options) -> GroupReader:
 
 
 def states(sandbox, store) -> SegmentStates:
-    return SegmentStates(store, Kernel(sandbox.domain), tuple(sandbox.domain.views))
+    return SegmentStates(store, Kernel(sandbox.domain), tuple(sandbox.domain.stored_views))
 
 
 def next_chunk(group_reader):

@@ -1,0 +1,69 @@
+"""The fields of a domain's events: their types and what values are allowed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+TYPES = (
+    *("string", "integer", "decimal(p,s)", "double", "boolean", "timestamp", "timestamp_ms"),
+    *("list(string)", "list(integer)"),
+)
+_TYPE = re.compile(
+    r"^(string|integer|double|boolean|timestamp|timestamp_ms|list\((?:string|integer)\)|decimal\((\d+),\s*(\d+)\))$"
+)
+# 10^18 events of 10^18 still fit the 38 digits of a sum.
+MAX_DECIMAL_DIGITS = 18
+RESERVED = ("partition", "offset", "append_time", "key", "value", "headers", "reason", "flaws")
+"""Columns that each record has besides its fields."""
+
+
+class Strict(BaseModel):
+    """A part of a domain file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EventField(Strict):
+    """One field of an event. A missing optional field, or a JSON null, is NULL.
+
+    A value that is of another type, or not allowed, keeps the record out of every view that uses the field; in a
+    required field, out of all of them.
+    """
+
+    type: str
+    required: bool = False
+    values: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    unit: str = ""
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> EventField:
+        match = _TYPE.match(self.type)
+        if not match:
+            raise ValueError(f"type '{self.type}' is unknown; allowed: {', '.join(TYPES)}")
+        if match[2] and not int(match[3]) <= int(match[2]) <= MAX_DECIMAL_DIGITS:
+            raise ValueError(
+                f"'{self.type}': a decimal(p,s) needs s <= p <= {MAX_DECIMAL_DIGITS}, so that no sum overflows"
+            )
+        if self.values is not None and self.type != "string":
+            raise ValueError(f"'values' is for strings, not for {self.type}; use min and max")
+        if (self.min, self.max) != (None, None) and (self.type in ("string", "boolean") or self.item):
+            raise ValueError(f"'min' and 'max' are for numbers and times, not for {self.type}")
+        return self
+
+    @property
+    def decimal(self) -> tuple[int, int] | None:
+        """(precision, scale) of a decimal, else None."""
+        match = _TYPE.match(self.type)
+        return (int(match[2]), int(match[3])) if match and match[2] else None
+
+    @property
+    def item(self) -> str | None:
+        """The type of a list's items, None for what is no list."""
+        return self.type[5:-1] if self.type.startswith("list(") else None

@@ -1,0 +1,25 @@
+"""The k most frequent values, exactly: the state counts every value, the k largest counts are taken at read."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lake.measures.measure import Compiled, Measure, Options
+
+
+class _Options(Options):
+    k: int = Field(10, ge=1, le=10_000)
+
+
+def _compile(duckdb_type: str, options: _Options) -> Compiled:
+    ordered = "list_sort(list_transform({s}, lambda e: {{'minus': -e.part, 'value': e.bucket}}))"
+    first = f"list_slice({ordered}, 1, {options.k})"
+    return Compiled(
+        state="count(*)",
+        merge="CAST(sum({s}) AS BIGINT)",
+        values={"": f"list_transform({first}, lambda e: {{{{'value': e.value, 'count': -e.minus}}}})"},
+        bucket="CAST({x} AS VARCHAR)",
+    )
+
+
+MEASURE = Measure(summary="the k most frequent values with their counts, exact", compile=_compile, options=_Options)

@@ -1,0 +1,139 @@
+"""A view as SQL: the steps from parsed events to states, from states to states, and from states to values.
+
+Invariant: the text of `aggregate` and `merge` is all that decides a view's states. Nothing here runs a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+PLACE = ":place"
+"""The column of a row that says where its event stands: a struct of event_time, partition, offset."""
+
+
+@dataclass(frozen=True)
+class State:
+    """One state column: its aggregates over rows and over states; with a bucket, those of each bucket's part."""
+
+    state: str
+    merge: str
+    bucket: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows, keyed by what, and for each state its fragments; then the values, and which of them are shown.
+
+    `rows` is a SELECT of the keys and of what the fragments name, without a FROM. `source` is what it selects from.
+    """
+
+    source: str
+    rows: str
+    keys: Sequence[str]
+    states: Mapping[str, State]
+    values: Mapping[str, str]
+    derived: Mapping[str, str] = field(default_factory=dict)
+    having: str | None = None
+    order: Sequence[str] = ()
+    limit: int | None = None
+    per: Sequence[str] = ()
+    retention: tuple[str, int] | None = None
+
+    def aggregate(self, by: Sequence[str] = ()) -> str:
+        """Rows -> states; `by` are columns of the source that become leading keys."""
+        rows = f"SELECT {', '.join([*quoted(by), self.rows])} {self.source}"
+        columns = {name: (s.bucket, s.state) for name, s in self.states.items()}
+        return _grouped([*by, *self.keys], columns, rows)
+
+    def merge(self, by: Sequence[str] = ()) -> str:
+        """The table `states` -> states."""
+        keys = [*by, *self.keys]
+        columns = {
+            name: ('"e".bucket', s.merge.format(s='"e".part')) if s.bucket else (None, s.merge.format(s=f'"{name}"'))
+            for name, s in self.states.items()
+        }
+        opened = {
+            name: f"SELECT {', '.join([*quoted(keys), f'unnest({chr(34)}{name}{chr(34)}) AS e'])} FROM states"
+            for name, s in self.states.items()
+            if s.bucket
+        }
+        return _grouped(keys, columns, "SELECT * FROM states", opened)
+
+    def present(self) -> str:
+        """The table `states` -> every row's values, in the same order."""
+        sql = f"SELECT {', '.join([*quoted(self.keys), *as_columns(self.values)])} FROM states"
+        for name, expression in self.derived.items():
+            sql = f'SELECT *, TRY({expression}) AS "{name}" FROM ({sql})'
+        return sql
+
+    def shown(self) -> str:
+        """The table `presented` -> the rows that are shown, in order; `as_of` is a parameter if there is retention."""
+        sql = "SELECT * FROM presented"
+        tests = [f"TRY({self.having})"] if self.having else []
+        if self.retention:
+            key, days = self.retention
+            tests.append(f'"{key}" >= $as_of::TIMESTAMPTZ - to_days({days})')
+        if tests:
+            sql += f" WHERE {' AND '.join(tests)}"
+        # Whatever the order leaves open is decided by the keys, so that the same rows are always the first.
+        order = ", ".join([*self.order, *(f"{key} NULLS FIRST" for key in quoted(self.keys))])
+        if self.limit is not None and self.per:
+            within = ", ".join(quoted(self.per))
+            sql += f" QUALIFY row_number() OVER (PARTITION BY {within} ORDER BY {order}) <= {self.limit}"
+        if self.order:
+            first = ", ".join(f"{key} DESC" for key in quoted(self.per))
+            sql += f" ORDER BY {first}, {order}" if first else f" ORDER BY {order}"
+        if self.limit is not None and not self.per:
+            sql += f" LIMIT {self.limit}"
+        return sql
+
+
+def quoted(names: Iterable[str]) -> list[str]:
+    return [f'"{name}"' for name in names]
+
+
+def as_columns(columns: Mapping[str, str]) -> list[str]:
+    return [f'{sql} AS "{name}"' for name, sql in columns.items()]
+
+
+def _grouped(
+    keys: Sequence[str],
+    columns: Mapping[str, tuple[str | None, str]],
+    rows: str,
+    opened: Mapping[str, str] | None = None,
+) -> str:
+    """One row for each key: plain aggregates, and maps, which are grouped by their bucket first.
+
+    `opened` gives the rows of a map where they are not `rows`.
+    """
+    plain = {name: aggregate for name, (bucket, aggregate) in columns.items() if bucket is None}
+    maps = {name: (bucket, aggregate) for name, (bucket, aggregate) in columns.items() if bucket is not None}
+    names = quoted(keys)
+    order = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in names)}" if names else ""
+    if not maps:
+        return _by_keys(names, as_columns(plain), f"({rows})") + order
+    steps = [f"rows AS ({rows})", f"whole AS ({_by_keys(names, as_columns(plain) or ['count(*) AS rows'], 'rows')})"]
+    joins = ""
+    for name, (bucket, aggregate) in maps.items():
+        source = f"({opened[name]})" if opened else "rows"
+        parts = _select([*names, f"{bucket} AS bucket", f"{aggregate} AS part"], source)
+        parts += f" WHERE bucket IS NOT NULL GROUP BY {', '.join([*names, 'bucket'])}"
+        listed = "list({'bucket': bucket, 'part': part} ORDER BY bucket) AS parts"
+        steps.append(f'"map {name}" AS ({_by_keys(names, [listed], f"({parts})")})')
+        same = " AND ".join(f'whole.{c} IS NOT DISTINCT FROM "map {name}".{c}' for c in names) or "true"
+        joins += f' LEFT JOIN "map {name}" ON {same}'
+    shown = [f'coalesce("map {n}".parts, []) AS "{n}"' if n in maps else f'whole."{n}"' for n in columns]
+    return f"WITH {', '.join(steps)} {_select([*(f'whole.{c}' for c in names), *shown], 'whole')}{joins}" + (
+        f" ORDER BY {', '.join(f'whole.{c} NULLS FIRST' for c in names)}" if names else ""
+    )
+
+
+def _by_keys(names: Sequence[str], aggregates: Sequence[str], source: str) -> str:
+    # Without keys SQL would invent a row for no events at all.
+    end = f"GROUP BY {', '.join(names)}" if names else "HAVING count(*) > 0"
+    return f"{_select([*names, *aggregates], source)} {end}"
+
+
+def _select(columns: Sequence[str], source: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {source}"

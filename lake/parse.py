@@ -27,7 +27,7 @@ _NUMBER = "('UBIGINT', 'BIGINT', 'DOUBLE')"
 
 
 def parse_sql(domain: Domain, source: str) -> str:
-    """SELECT over `source` (raw's columns): its columns, then `reason`, `flaws` and every field, NULL where it is bad."""
+    """SELECT over `source` (raw's columns): its columns, `reason`, `flaws`, and every field, NULL where it is bad."""
     paths = "[" + ", ".join(f"'$.{name}'" for name in domain.fields) + "]"
     columns, reasons, fatal, optional = [], [], [], []
     for index, (name, field) in enumerate(domain.fields.items(), start=1):

@@ -1,4 +1,4 @@
-"""The value of the event that happened last: by event_time, then partition, offset and value; NULLs count for nothing."""
+"""The value of the event that happened last: by event_time, then partition and offset; NULLs count for nothing."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class Measure:
     """One kind of measure; its module's name is the word for it in a view.
 
     `compile` gets the argument's DuckDB type and the options, and raises ValueError with the fix where they do not
-    fit. `suffixes` are those of the `values` that it compiles to. `additive`: values of disjoint sets of events may be added up. `macros` are SQL statements that the fragments
-    need.
+    fit. `suffixes` are those of the `values` that it compiles to. `additive`: values of disjoint sets of events may be
+    added up. `macros` are SQL statements that the fragments need.
     """
 
     summary: str

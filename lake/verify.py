@@ -5,26 +5,21 @@ Independent of marts, store, Spark and Beam on one side; through serving on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from lake.cuts import Cut, count, format_time, upper
 from lake.domain import Domain
-from lake.errors import MartDamaged, MissingCoverage, RawDamaged
+from lake.errors import MartDamaged, MissingCoverage
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
-from lake.raw import Raw, lies_between
-from lake.raw_schema import RAW_SCHEMA
+from lake.raw import Raw
+from lake.recompute import Recompute, records
 from lake.serving import Answer, Serving
 from lake.settings import Settings
 
-_ROWS_A_RUN = 250_000
-_PARTS = 20
 _EXAMPLES = 5
 
 
@@ -81,8 +76,9 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     raw = Raw(settings, domain)
     table = raw.await_positions(head, settings.verify_timeout_seconds)
     report.problems += _check_log(Log(settings, domain), raw.positions(table))
-    recompute = _Recompute(domain, {**{v: a.head for v, a in answers.items()}, QUARANTINE: quarantine.cut})
-    for rows in _readable(raw, table, report):
+    heads = {**{view: answer.head for view, answer in answers.items()}, QUARANTINE: quarantine.cut}
+    recompute = Recompute(Kernel(domain), heads)
+    for rows in records(raw, table, report.problems):
         recompute.add(rows)
     _check_raw(report, recompute, raw.positions(table), head)
     for view, answer in answers.items():
@@ -100,55 +96,7 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     return report
 
 
-class _Recompute:
-    """States of each view below its head, from raw records in any order, and every offset seen."""
-
-    def __init__(self, domain: Domain, heads: dict[str, Cut]) -> None:
-        self._kernel = Kernel(domain)
-        self._heads = heads
-        self._distinct = [dict(head) for head in {tuple(sorted(head.items())) for head in heads.values()}]
-        self._parts: dict[str, list[pa.Table]] = {name: [] for name in [*heads, COUNTS]}
-        self.offsets = [RAW_SCHEMA.empty_table().select(["partition", "offset"])]
-
-    def add(self, rows: pa.Table) -> None:
-        """Parse once for all heads: a record's `below` has a bit for each head that it lies below."""
-        self.offsets.append(rows.select(["partition", "offset"]))
-        below = np.zeros(len(rows), np.int64)
-        for bit, head in enumerate(self._distinct):
-            below |= lies_between(rows, {}, head).to_numpy(zero_copy_only=False).astype(np.int64) << bit
-        states = self._kernel.run(rows.append_column("below", pa.array(below)), by=("below",))
-        for name, parts in self._parts.items():
-            parts.append(self._below(states[name], name))
-            if len(parts) > _PARTS:
-                parts[:] = [self._kernel.merge(name, parts)]
-
-    def _below(self, states: pa.Table, name: str) -> pa.Table:
-        """The states of the records that count for `name`: those below its head, and all of them for the counts."""
-        if name in self._heads:
-            bit = self._distinct.index(self._heads[name])
-            states = states.filter(pa.array(states["below"].to_numpy() >> bit & 1 == 1))
-        return states.drop_columns(["below"])
-
-    def states(self, name: str) -> pa.Table:
-        return self._kernel.merge(name, self._parts[name])
-
-
-def _readable(raw: Raw, table: DeltaTable, report: Report) -> Iterator[pa.Table]:
-    """Raw's records in chunks of many files; a file that is lost is a problem, and verification goes on."""
-    waiting: list[pa.Table] = []
-    for file in raw.files(table):
-        try:
-            waiting.append(raw.read(file))
-        except RawDamaged as error:
-            report.problems.append(str(error))
-        if sum(map(len, waiting)) >= _ROWS_A_RUN:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _check_raw(report: Report, recompute: _Recompute, positions: Cut, head: Cut) -> None:
+def _check_raw(report: Report, recompute: Recompute, positions: Cut, head: Cut) -> None:
     with duckdb.connect() as db:
         db.register("offsets", pa.concat_tables(recompute.offsets))
         found = db.execute(

@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lake import commands
 from lake.cuts import format_time, parse_time
 from lake.domain import Domain, load_domain, load_domains
 from lake.errors import TidemarkError, exit_on_error
+from lake.screen import console, print_rows
 from lake.seal import seal as seal_cut
 from lake.settings import Settings, load_settings
 from lake.sql import Prompt
@@ -91,15 +91,15 @@ def sql(
     settings = load_settings()
     prompt = Prompt(settings, load_domains(settings.domains_dir))
     if statement is not None:
-        _print_rows(prompt, statement, as_json)
+        print_rows(prompt.query(statement), as_json)
         return
-    console = Console()
-    console.print(f"tables: {', '.join(prompt.tables)}\nend with an empty line or Ctrl-D")
+    screen = console()
+    screen.print(f"tables: {', '.join(prompt.tables)}\nend with an empty line or Ctrl-D")
     while line := _read_line():
         try:
-            _print_rows(prompt, line, as_json)
+            print_rows(prompt.query(line), as_json)
         except TidemarkError as error:
-            console.print(f"[red]{error}[/red]")
+            screen.print(f"[red]{error}[/red]")
 
 
 @app.command()
@@ -142,35 +142,6 @@ def _read_line() -> str:
         return ""
 
 
-def _print_rows(prompt: Prompt, statement: str, as_json: bool) -> None:
-    rows = prompt.query(statement)
-    if as_json:
-        print(json.dumps(rows.to_pylist(), default=_plain))
-        return
-    table = Table(*rows.column_names)
-    for row in rows.to_pylist():
-        table.add_row(*(str(_plain(value)) for value in row.values()))
-    _console().print(table)
-    print(f"{len(rows)} rows")
-
-
-def _console() -> Console:
-    """As wide as the terminal; wide enough for a head where there is none, so that nothing is cut in a log."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
-def _plain(value: object) -> object:
-    """A value as text: times as ISO 8601, bytes as UTF-8 where they are, else as hex."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    if hasattr(value, "tzinfo"):
-        return format_time(value)  # type: ignore[arg-type]
-    return value if value is None or isinstance(value, int | float | str) else str(value)
-
-
 def _print_report(report: Report) -> None:
     views = Table(
         "view", "frontier", "head", "rows compared", "from batch", "from speed", "mismatches", title=report.domain
@@ -183,16 +154,16 @@ def _print_report(report: Report) -> None:
             *(str(row[c]) for c in ("rows_compared", "from_batch", "from_speed")),
             f"[red]{view.mismatches}[/red]" if view.mismatches else "0",
         )
-    console = _console()
-    console.print(views)
-    console.print(
+    screen = console()
+    screen.print(views)
+    screen.print(
         f"raw: {report.raw_records} records, {report.raw_gaps} missing, {report.raw_duplicates} doubled; "
         + ", ".join(f"partition {p['partition']}: {p['good']} good, {p['quarantined']} bad" for p in report.partitions)
     )
     for problem in report.problems:
-        console.print(f"[red]✗[/red] {problem}")
+        screen.print(f"[red]✗[/red] {problem}")
     if report.ok:
-        console.print("[green]✓[/green] every number served equals a recompute from raw")
+        screen.print("[green]✓[/green] every number served equals a recompute from raw")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import duckdb
 
 from lake import expressions
+from lake.dimensions import typed
 from lake.domain import APPEND_TIME, Domain
+from lake.duplicates import DUPLICATE
 from lake.errors import BadDomain
 from lake.measures import MEASURES, Compiled
 from lake.parse import MARKER, parse_sql, usable
@@ -33,7 +35,7 @@ def compile_view(db: duckdb.DuckDBPyConnection, domain: Domain, view: View) -> P
 class _Compiler:
     def __init__(self, db: duckdb.DuckDBPyConnection, domain: Domain, view: View) -> None:
         self._db, self._domain, self._view = db, domain, view
-        self._from = "FROM below" if view.over else f"FROM parsed WHERE {usable(domain, used_columns(domain, view))}"
+        self._from = "FROM below" if view.over else _events(domain, view)
         for name, expression in view.each.items():
             self._check_list(name, expression)
             self._from = f'FROM (SELECT *, unnest(TRY({expression})) AS "{name}" {self._from})'
@@ -108,11 +110,42 @@ class _Compiler:
         return f"{self._domain.name}.yaml: views.{self._view.name}" + (f".{place}" if place else "")
 
 
+def _events(domain: Domain, view: View) -> str:
+    """The records that a view may use; a dimension's row is a struct of the dimension's name."""
+    columns, joins = ["parsed.*"], ""
+    for name in used_dimensions(domain, view):
+        columns.append(f'"{joined(name)}"."{name}"')
+        joins += (
+            f' LEFT JOIN "{joined(name)}" ON "{joined(name)}".":version" = parsed."{version_of(name)}"'
+            f' AND "{joined(name)}".":key" = TRY(CAST(({domain.dimensions[name].on}) AS VARCHAR))'
+        )
+    records = f"SELECT {', '.join(columns)} FROM parsed{joins}" if joins else "SELECT * FROM parsed"
+    return f"FROM ({records}) WHERE {usable(domain, used_columns(domain, view))}"
+
+
+def joined(dimension: str) -> str:
+    """The kernel's table of a dimension: `:version`, `:key`, and the columns as one struct of the dimension's name."""
+    return f"dimension:{dimension}"
+
+
+def version_of(dimension: str) -> str:
+    """The column of a record that says which version of a dimension holds for it; 0 where none does yet."""
+    return f"version:{dimension}"
+
+
+def dimension_struct(domain: Domain, name: str) -> str:
+    """SQL: a row of a dimension's texts as the struct that views see, typed as declared."""
+    columns = domain.dimensions[name].columns
+    return "{" + ", ".join(f"'{c}': {typed(kind, c)}" for c, kind in columns.items()) + "}"
+
+
 def used_columns(domain: Domain, view: View) -> set[str]:
     """The fields that a view over events reads, those that its dimensions are joined on included."""
     used = {name for e in view.event_expressions.values() for name in expressions.columns_of(e)} - set(view.each)
     for name in used_dimensions(domain, view):
         used |= expressions.columns_of(domain.dimensions[name].on)
+    if domain.dedup:
+        used |= expressions.columns_of(domain.dedup.key)
     if view.uses_event_time and domain.event_time != APPEND_TIME:
         used.add(domain.event_time)
     return {name for name in used if name in domain.fields}
@@ -138,7 +171,9 @@ def definition_text(db: duckdb.DuckDBPyConnection, domain: Domain, name: str) ->
     pruned = domain.model_copy(update={"fields": fields})
     plan = compile_view(db, pruned, view)
     macros = [MEASURES[kind].macros for kind in sorted({use.kind for use in view.measures.values()})]
-    return [parse_sql(pruned, "batch"), plan.aggregate(), plan.merge(), *macros]
+    dimensions = [dimension_struct(domain, name) for name in used_dimensions(domain, view)]
+    dedup = [repr(domain.dedup)] if domain.dedup else []
+    return [parse_sql(pruned, "batch"), plan.aggregate(), plan.merge(), *macros, *dimensions, *dedup]
 
 
 def stored_below(domain: Domain, name: str) -> str:
@@ -151,14 +186,16 @@ def stored_below(domain: Domain, name: str) -> str:
 def built_in_plans() -> Mapping[str, Plan]:
     """The kernel's own views: the bad records, and how many records there are of each sort."""
     copied = ("append_time", "key", "value", "reason")
+    passed = f"'{MARKER}', '{DUPLICATE}'"  # neither good nor bad
     counted = {
         "events": "count(*)",
         "good": 'count(*) FILTER (WHERE "of:reason" IS NULL)',
-        "quarantined": f"count(*) FILTER (WHERE \"of:reason\" <> '{MARKER}')",
+        "quarantined": f'count(*) FILTER (WHERE "of:reason" NOT IN ({passed}))',
         "markers": f"count(*) FILTER (WHERE \"of:reason\" = '{MARKER}')",
+        "duplicates": f"count(*) FILTER (WHERE \"of:reason\" = '{DUPLICATE}')",
     }
     quarantine = Plan(
-        source=f"FROM parsed WHERE reason <> '{MARKER}'",
+        source=f"FROM parsed WHERE reason NOT IN ({passed})",
         rows=", ".join(['"partition"', '"offset"', *as_columns({f"of:{name}": name for name in copied})]),
         keys=["partition", "offset"],
         states={name: State(f'min("of:{name}")', "min({s})") for name in copied},

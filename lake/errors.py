@@ -3,6 +3,7 @@
 TidemarkError
 ├── BadSettings        an environment variable or settings file is wrong
 ├── BadDomain          a domain file is wrong (file, field, fix)
+├── BadDimension       a dimension's table cannot be loaded or read
 ├── LogStopped         the log is not the one that was being read
 │   ├── LogRecreated   the topic was made anew: its id changed
 │   ├── LogTruncated   the log ends before a stored position
@@ -33,6 +34,10 @@ class BadSettings(TidemarkError):
 
 class BadDomain(TidemarkError):
     """A domain file cannot be used."""
+
+
+class BadDimension(TidemarkError):
+    """A dimension's table cannot be loaded, or the version asked for is not there."""
 
 
 class LogStopped(TidemarkError):

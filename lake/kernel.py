@@ -8,22 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lake.compile import COUNTS, QUARANTINE, built_in_plans, compile_view, definition_text, stored_below
+from lake.compile import (
+    COUNTS,
+    QUARANTINE,
+    built_in_plans,
+    compile_view,
+    definition_text,
+    dimension_struct,
+    joined,
+    stored_below,
+    version_of,
+)
+from lake.dimensions import KEY
 from lake.domain import Domain
+from lake.duplicates import IDENTITIES
+from lake.errors import BadDimension
 from lake.measures import MACROS
 from lake.parse import parse_sql
 from lake.plan import Plan
 from lake.raw_schema import RAW_SCHEMA
 
-__all__ = ["COUNTS", "KERNEL_VERSION", "QUARANTINE", "Kernel", "decode", "encode"]
+__all__ = ["COUNTS", "KERNEL_VERSION", "QUARANTINE", "Kernel", "ReadDimension", "decode", "encode", "version_of"]
 
 KERNEL_VERSION = 2
+_HELD_VERSIONS = 4
+
+ReadDimension = Callable[[str, int], pa.Table]
+"""(name, version) -> `key` and the other columns of that version, as text."""
 
 
 class Kernel:
@@ -31,15 +50,21 @@ class Kernel:
 
     Besides the declared views it keeps two of its own: `_quarantine`, a row for each bad record
     (partition, offset | append_time, key, value, reason), and `_counts`
-    (partition | events, good, quarantined, markers), where events = good + quarantined + markers.
+    (partition | events, good, quarantined, markers, duplicates), where events is the sum of the others.
+
+    `dimensions` reads a version of a dimension, `Dimensions.table` say; only batches with versions need it.
     """
 
-    def __init__(self, domain: Domain, memory_limit: str = "1GB") -> None:
+    def __init__(self, domain: Domain, dimensions: ReadDimension | None = None, memory_limit: str = "1GB") -> None:
         self._domain = domain
+        self._read_dimension = dimensions
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": memory_limit})
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.execute(MACROS)
-        self._db.register("batch", RAW_SCHEMA.empty_table())
+        self._loaded: dict[str, list[int]] = {}
+        for name in domain.dimensions:
+            self._create_dimension(name)
+        self._db.register("batch", self._with_versions(RAW_SCHEMA.empty_table()))
         self._parse = parse_sql(domain, "batch")
         self._db.execute(f"CREATE TEMP TABLE parsed AS {self._parse}")
         self._plans = {name: compile_view(self._db, domain, view) for name, view in domain.stored_views.items()}
@@ -70,12 +95,39 @@ class Kernel:
         return list(self._plans[name].keys)
 
     def run(self, batch: pa.Table, by: Sequence[str] = (), names: Sequence[str] | None = None) -> dict[str, pa.Table]:
-        """Raw records -> the canonical states of the views in `names` (None: all).
+        """Raw records -> the canonical states of the views in `names` (None: all); `parse`, then `aggregate`."""
+        self.parse(batch)
+        return self.aggregate(by, names)
 
-        `batch` has RAW_SCHEMA's columns and the int64 columns named in `by`, which become leading keys of each result.
+    def parse(self, batch: pa.Table) -> None:
+        """Take in raw records: RAW_SCHEMA's columns, any int64 columns to aggregate by, and for each dimension of the
+        domain the int64 column `version_of(dimension)`, the version that holds for the record (all 0 if left out).
         """
+        batch = self._with_versions(batch)
+        self._load_dimensions(batch)
         self._db.register("batch", batch)
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
+
+    def identities(self) -> pa.Table:
+        """IDENTITIES of the events taken in, in their order; none where the domain declares no dedup."""
+        if self._domain.dedup is None:
+            return IDENTITIES.empty_table()
+        key = f"TRY(CAST(({self._domain.dedup.key}) AS VARCHAR))"
+        sql = f"""SELECT "partition", "offset", {key} AS identity, md5_number_lower(value) AS payload
+            FROM parsed WHERE flaws & 1 = 0 AND identity IS NOT NULL"""
+        return self._db.sql(sql).to_arrow_table().cast(IDENTITIES)
+
+    def mark(self, repeats: pa.Table) -> None:
+        """Mark events taken in that repeat others (REPEATS): no view counts them, and conflicts go to quarantine."""
+        if len(repeats):
+            self._db.register("repeats", repeats)
+            self._db.execute(
+                "UPDATE parsed SET reason = repeats.repeats, flaws = flaws | 1 FROM repeats "
+                'WHERE parsed."partition" = repeats."partition" AND parsed."offset" = repeats."offset"'
+            )
+
+    def aggregate(self, by: Sequence[str] = (), names: Sequence[str] | None = None) -> dict[str, pa.Table]:
+        """The canonical states of what was taken in; the columns in `by` become leading keys."""
         wanted = self.names if names is None else names
         return {name: self._table(name, self._plans[name].aggregate(by), by) for name in wanted}
 
@@ -121,6 +173,42 @@ class Kernel:
         hashes = sorted(self.definition_hash(name) for name in self._domain.stored_views)
         text = json.dumps([hashes, segment_seconds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _with_versions(self, batch: pa.Table) -> pa.Table:
+        for name in self._domain.dimensions:
+            if version_of(name) not in batch.column_names:
+                batch = batch.append_column(version_of(name), pa.array(np.zeros(len(batch), np.int64)))
+        return batch
+
+    def _create_dimension(self, name: str) -> None:
+        texts = pa.schema([(column, pa.string()) for column in [KEY, *self._domain.dimensions[name].columns]])
+        self._db.register("loading", texts.empty_table())
+        row = dimension_struct(self._domain, name)
+        self._db.execute(
+            f'CREATE TEMP TABLE "{joined(name)}" AS SELECT 0::BIGINT AS ":version", key AS ":key", {row} AS "{name}" FROM loading'
+        )
+
+    def _load_dimensions(self, batch: pa.Table) -> None:
+        """Make the versions that a batch needs known; of those that no longer are, the newest few stay."""
+        for name in self._domain.dimensions:
+            held = self._loaded.setdefault(name, [])
+            for version in pc.unique(batch[version_of(name)]).to_pylist():
+                if version and version not in held:
+                    self._load_dimension(name, version)
+                    held.append(version)
+            while len(held) > _HELD_VERSIONS and held[0] not in pc.unique(batch[version_of(name)]).to_pylist():
+                self._db.execute(f'DELETE FROM "{joined(name)}" WHERE ":version" = {held.pop(0)}')
+
+    def _load_dimension(self, name: str, version: int) -> None:
+        if self._read_dimension is None:
+            raise BadDimension(f"version {version} of '{name}' is needed, but this kernel was given no dimensions")
+        rows = self._read_dimension(name, version)
+        for column in self._domain.dimensions[name].columns:
+            if column not in rows.column_names:  # loaded before the domain declared it
+                rows = rows.append_column(column, pa.nulls(len(rows), pa.string()))
+        self._db.register("loading", rows)
+        row = dimension_struct(self._domain, name)
+        self._db.execute(f'INSERT INTO "{joined(name)}" SELECT {version}, key, {row} FROM loading')
 
     def _plan(self, name: str) -> Plan:
         return self._over.get(name) or self._plans[name]

@@ -100,10 +100,12 @@ class View(Strict):
 
     def value_columns(self) -> list[str]:
         """The columns of the presented view, in order: keys, measures' values, derived values."""
-        measured = [
-            f"{name}_{suffix}" if suffix else name for name, m in self.measures.items() for suffix in _suffixes(m)
-        ]
+        measured = [column for name in self.measures for column in self.measure_columns(name)]
         return [*self.group_by, *measured, *self.values]
+
+    def measure_columns(self, name: str) -> list[str]:
+        """The value columns of one measure."""
+        return [f"{name}_{suffix}" if suffix else name for suffix in _suffixes(self.measures[name])]
 
 
 def check_view(view: View, columns: Collection[str]) -> None:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dags.request import built_tiles, covered, read_request, rebuilt
 from dags.run_module import RunModule
 from lake.cuts import EPOCH, format_time, parse_time
-from lake.domain import load_domain
+from lake.registry import live_domain
 from lake.settings import load_settings
 
 DOC = """
@@ -71,7 +71,7 @@ def publish(built: Any, *, outlet_events: Any = None) -> None:
     """Emit the asset's event. Stores nothing: frontiers are read from the marts, counts come from the build."""
     settings = load_settings()
     name = built["domain"]
-    tiles = built_tiles(settings, load_domain(name, settings.domains_dir))
+    tiles = built_tiles(settings, live_domain(settings, name))
     frontiers = {view: format_time(run[-1].t1 if run else EPOCH) for view, run in tiles.items()}
     for view in built["views"]:
         logger.info(

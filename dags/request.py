@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lake import marts
 from lake.cuts import boundaries_around, epoch_ms, format_time, from_ms, parse_time, segment_start
-from lake.domain import Domain, load_domain
+from lake.domain import Domain
 from lake.errors import TidemarkError
-from lake.kernel import QUARANTINE
-from lake.marts import Manifest, mart_uri, read_tiles, unbroken
+from lake.kernel import QUARANTINE, Kernel
+from lake.marts import Manifest
+from lake.registry import live_domain
 from lake.settings import Settings
 
 
@@ -39,7 +41,7 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
     segment boundary before it was triggered.
     """
     params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
-    domain = load_domain(params["domain"], settings.domains_dir)
+    domain = live_domain(settings, params["domain"])
     t0, t1 = _time("t0", params.get("t0"), seconds), _time("t1", params.get("t1"), seconds)
     if t1 is None and str(run.run_type) == "manual":
         t1 = from_ms(segment_start(epoch_ms(run.run_after), seconds))
@@ -66,8 +68,8 @@ def covered(tiles: Mapping[str, list[Manifest]], t1: datetime) -> bool:
 
 def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]:
     """For each view, and the quarantine, its tiles up to the frontier, as they are in the lake now."""
-    views = [*domain.stored_views, QUARANTINE]
-    return {view: unbroken(read_tiles(settings, mart_uri(settings, domain.name, view))) for view in views}
+    kernel, views = Kernel(domain), [*domain.stored_views, QUARANTINE]
+    return {view: marts.built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in views}
 
 
 def _time(name: str, text: str | None, segment_seconds: int) -> datetime | None:

@@ -26,12 +26,13 @@ from jobs.slices import Slice, Span, compute
 from jobs.tile import commit_tile, take_turn
 from jobs.trim import trim_store
 from lake.cuts import EPOCH, boundaries_around, format_time, parse_time
-from lake.domain import Domain, load_domain
+from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import COUNTS, Kernel
 from lake.marts import Manifest, check_tile, mart_uri, read_tiles, unbroken
 from lake.raw import Raw
+from lake.registry import live_domain
 from lake.settings import Settings, load_settings
 
 Say = Callable[[str], None]
@@ -106,10 +107,7 @@ class Build:
         self.built.append(Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1)))
 
     def _trim(self) -> None:
-        tiles = []
-        for view in self._domain.stored_views:
-            ours = self._kernel.definition_hash(view)
-            tiles.append(unbroken(tile for tile in self._tiles(view) if tile.definition_hash == ours))
+        tiles = [unbroken(self._tiles(view)) for view in self._domain.stored_views]
         try:
             trimmed = trim_store(self._settings, self._domain, self._kernel, tiles)
             self._say(f"{trimmed} segments of the speed store are covered by now and were let go")
@@ -155,7 +153,7 @@ class Build:
         )
 
     def _uri(self, view: str) -> str:
-        return mart_uri(self._settings, self._domain.name, view)
+        return mart_uri(self._settings, self._domain.name, view, self._kernel.definition_hash(view))
 
     def _named(self, views: Iterable[str] | None) -> list[str]:
         known = [name for name in self._kernel.names if name != COUNTS]
@@ -187,7 +185,7 @@ def main() -> None:
     began = time.monotonic()
     with exit_on_error():
         settings = load_settings()
-        domain = load_domain(arguments.domain, settings.domains_dir)
+        domain = live_domain(settings, arguments.domain)
         build = Build(settings, domain, arguments.t1, lambda line: print(line, file=sys.stderr, flush=True))
         build.run(arguments.views, arguments.t0)
         seconds = time.monotonic() - began

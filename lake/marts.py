@@ -3,6 +3,9 @@
 Invariant: a tile is appended exactly at the frontier or replaces the tile with identical cuts; builder and reader both
 check it. Each tile holds one manifest row, an empty tile too, in the same commit as its states.
 
+A view that is defined anew has a new table, marts/<domain>/<view>/<definition hash>, so versions of a domain share the
+marts of the views that are the same in both, and none disturbs another.
+
 Columns: `tile` (partition column: T0), `manifest` (JSON on one row a tile, NULL on the others), then the view's keys
 and states.
 """
@@ -44,7 +47,9 @@ class Manifest(BaseModel):
     quarantined: int
     markers: int
     build_id: str
-    dimension_versions: dict[str, int] = {}
+    duplicates: int = 0
+    announced: dict[int, dict[str, int]] = {}
+    """Of each partition, the highest version of each dimension that was announced before `cut_end`."""
 
     @property
     def tile(self) -> str:
@@ -130,7 +135,7 @@ class Mart:
     """One view's mart, read; data files are immutable, so each is read once and kept."""
 
     def __init__(self, settings: Settings, domain: str, view: str, schema: pa.Schema, definition_hash: str) -> None:
-        self.uri = mart_uri(settings, domain, view)
+        self.uri = mart_uri(settings, domain, view, definition_hash)
         self._settings = settings
         self._schema = schema
         self._definition_hash = definition_hash
@@ -174,17 +179,23 @@ class Mart:
             raise MartDamaged(f"{self.uri}/{path} cannot be read ({error}); rebuild the mart from raw") from error
 
 
-def mart_uri(settings: Settings, domain: str, view: str) -> str:
-    """Where a view's mart is; the bad records' is quarantine/<domain>."""
+def mart_uri(settings: Settings, domain: str, view: str, definition_hash: str) -> str:
+    """Where the mart of a view, as defined, is; the bad records' is quarantine/<domain>/<definition hash>."""
     if view == QUARANTINE:
-        return settings.table_uri("quarantine", domain)
-    return settings.table_uri("marts", domain, view)
+        return settings.table_uri("quarantine", domain, definition_hash)
+    return settings.table_uri("marts", domain, view, definition_hash)
 
 
 def read_tiles(settings: Settings, uri: str) -> list[Manifest]:
-    """Every tile's manifest in the newest version, of any definition, in no order; none where nothing was built."""
+    """Every tile's manifest in the newest version, in no order; none where nothing was built."""
     table = open_table(settings, uri)
     return manifests(table, settings, uri) if table else []
+
+
+def built_tiles(settings: Settings, domain: str, view: str, definition_hash: str) -> list[Manifest]:
+    """The tiles of a view, as defined, from the beginning up to the frontier, as they are in the lake now."""
+    tiles = read_tiles(settings, mart_uri(settings, domain, view, definition_hash))
+    return unbroken(tile for tile in tiles if tile.definition_hash == definition_hash)
 
 
 def manifests(table: DeltaTable, settings: Settings, uri: str) -> list[Manifest]:

@@ -17,16 +17,19 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from lake.cuts import Cut, lower
+from lake.cuts import Cut
+from lake.dimensions import Dimensions
 from lake.domain import Domain
 from lake.errors import StoreFenced, TidemarkError
 from lake.kernel import Kernel
-from lake.marts import mart_uri, read_tiles, unbroken
+from lake.marts import built_tiles
 from lake.settings import Settings
 from lake.store import SpeedStore
-from streaming.group_reader import GroupReader
+from streaming.group_reader import Frontier, GroupReader
+from streaming.history import History
 from streaming.pieces import Chunk
 from streaming.positions import PositionsProvider
+from streaming.repeats import RepeatFinder
 from streaming.states import SegmentStates
 
 log = structlog.get_logger()
@@ -46,15 +49,13 @@ _readers: dict[tuple[str, str, int], GroupReader] = {}
 _readers_lock = threading.Lock()
 
 
-def frontier_cut(settings: Settings, domain: Domain, kernel: Kernel) -> Cut:
-    """The offsets where speed states have to begin: those of the smallest frontier of the domain's marts."""
-    return lower(_frontier(settings, domain, kernel, view) for view in domain.stored_views)
-
-
-def _frontier(settings: Settings, domain: Domain, kernel: Kernel, view: str) -> Cut:
-    tiles = read_tiles(settings, mart_uri(settings, domain.name, view))
-    run = unbroken(tile for tile in tiles if tile.definition_hash == kernel.definition_hash(view))
-    return run[-1].cut_end if run else {}
+def frontier(settings: Settings, domain: Domain, kernel: Kernel) -> Frontier:
+    """Where speed states have to begin: at the smallest frontier of the domain's marts."""
+    runs = [built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in domain.stored_views]
+    if not all(runs):
+        return {}, {}
+    first = min((run[-1] for run in runs), key=lambda tile: tile.t1)
+    return first.cut_end, first.announced
 
 
 def speed_store(settings: Settings, domain: Domain, kernel: Kernel) -> SpeedStore:
@@ -102,7 +103,7 @@ class ReadGroup(beam.DoFn):
                     self._settings,
                     self._domain.topic,
                     speed_store(self._settings, self._domain, kernel),
-                    lambda: frontier_cut(self._settings, self._domain, kernel),
+                    lambda: frontier(self._settings, self._domain, kernel),
                     group,
                     groups,
                 )
@@ -116,9 +117,11 @@ class PutStates(beam.DoFn):
         self._settings, self._domain = settings, domain
 
     def setup(self) -> None:
-        kernel = Kernel(self._domain)
+        kernel = Kernel(self._domain, Dimensions(self._settings).table)
         store = speed_store(self._settings, self._domain, kernel)
-        self._states = SegmentStates(store, kernel, tuple(self._domain.stored_views))
+        dedup, past = self._domain.dedup, History(self._settings, self._domain)
+        repeats = RepeatFinder(kernel, dedup, self._settings.segment_seconds, past) if dedup else None
+        self._states = SegmentStates(store, kernel, tuple(self._domain.stored_views), repeats)
 
     def process(self, chunk: Chunk) -> Iterator[tuple[int, int]]:
         refused = self._states.put(chunk)

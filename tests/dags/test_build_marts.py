@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from dags.build_marts import dag
 from dags.run_module import RunModule
 from lake.cuts import EPOCH, epoch_ms, format_time, from_ms, segment_start
-from lake.kernel import QUARANTINE
+from lake.kernel import QUARANTINE, Kernel
 from lake.marts import manifests, mart_uri
 from lake.raw import Raw
 from lake.tables import open_table
@@ -78,7 +78,7 @@ def test_a_run_builds_every_view_and_emits_frontiers_and_counts_and_a_rerun_repl
         assert event["uri"] == f"s3://{sandbox.settings.bucket}/marts/{name}"
         assert {tile["action"] for tile in event["extra"]["tiles"]} == {action}
         for view in [*sandbox.domain.stored_views, QUARANTINE]:
-            uri = mart_uri(sandbox.settings, name, view)
+            uri = mart_uri(sandbox.settings, name, view, Kernel(sandbox.domain).definition_hash(view))
             [tile] = manifests(open_table(sandbox.settings, uri), sandbox.settings, uri)
             assert (tile.t0, tile.t1, tile.cut_end) == (EPOCH, t1, raw.cut(t1))
             assert event["extra"]["frontier"][view] == format_time(t1)

@@ -25,6 +25,11 @@ def verify(happened: Run, expect: int) -> dict:
     return report
 
 
+def revenue_uri(happened: Run) -> str:
+    settings, domain = happened.sandbox.settings, happened.sandbox.domain
+    return mart_uri(settings, domain.name, REVENUE, Kernel(domain).definition_hash(REVENUE))
+
+
 def test_verify_proves_it_from_raw(happened: Run) -> None:
     report = verify(happened, expect=0)
     assert (report["raw_gaps"], report["raw_duplicates"], report["problems"]) == (0, 0, [])
@@ -81,8 +86,7 @@ def test_verify_finds_a_segment_that_is_gone_from_the_store_or_is_no_states(happ
 
 
 def test_verify_finds_a_row_that_was_changed_in_a_mart(happened: Run) -> None:
-    settings = happened.sandbox.settings
-    uri = mart_uri(settings, happened.sandbox.domain.name, REVENUE)
+    settings, uri = happened.sandbox.settings, revenue_uri(happened)
     file = data_files(open_table(settings, uri))[0]["path"]
     rows = read_file(settings, uri, file, None)
     orders = rows["orders"].to_pylist()
@@ -101,8 +105,7 @@ def test_verify_finds_a_row_that_was_changed_in_a_mart(happened: Run) -> None:
 
 
 def test_verify_finds_a_row_that_was_taken_out_of_a_mart(happened: Run) -> None:
-    settings = happened.sandbox.settings
-    uri = mart_uri(settings, happened.sandbox.domain.name, REVENUE)
+    settings, uri = happened.sandbox.settings, revenue_uri(happened)
     file = data_files(open_table(settings, uri))[0]["path"]
     rows = read_file(settings, uri, file, None)
     path = f"{uri}/{file}".removeprefix("s3://")

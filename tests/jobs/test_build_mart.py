@@ -139,12 +139,13 @@ def test_values_of_2_mib_do_not_fill_the_memory_of_a_task(sandbox, landed, build
 
 def _turn(sandbox, landed, t0, t1, build_id: str) -> tile.Turn:
     cuts = landed.raw.cut(t0), landed.raw.cut(t1)
+    definition = Kernel(sandbox.domain).definition_hash(VIEW)
     manifest = Manifest(
-        t0=t0, t1=t1, cut_start=cuts[0], cut_end=cuts[1], build_id=build_id,
-        definition_hash=Kernel(sandbox.domain).definition_hash(VIEW),
+        t0=t0, t1=t1, cut_start=cuts[0], cut_end=cuts[1], build_id=build_id, definition_hash=definition,
         rows=0, events=0, good=0, quarantined=0, markers=0,
     )  # fmt: skip
-    return take_turn(sandbox.settings, mart_uri(sandbox.settings, sandbox.domain.name, VIEW), manifest)
+    uri = mart_uri(sandbox.settings, sandbox.domain.name, VIEW, definition)
+    return take_turn(sandbox.settings, uri, manifest)
 
 
 def _commit(sandbox, spark, turn: tile.Turn) -> None:

@@ -170,7 +170,7 @@ class Kernel:
 
     def generation(self, segment_seconds: int) -> str:
         """Names the speed states that fit together: same definitions, same segments."""
-        hashes = sorted(self.definition_hash(name) for name in self._domain.stored_views)
+        hashes = sorted((name, self.definition_hash(name)) for name in self._domain.stored_views)
         text = json.dumps([hashes, segment_seconds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -183,10 +183,8 @@ class Kernel:
     def _create_dimension(self, name: str) -> None:
         texts = pa.schema([(column, pa.string()) for column in [KEY, *self._domain.dimensions[name].columns]])
         self._db.register("loading", texts.empty_table())
-        row = dimension_struct(self._domain, name)
-        self._db.execute(
-            f'CREATE TEMP TABLE "{joined(name)}" AS SELECT 0::BIGINT AS ":version", key AS ":key", {row} AS "{name}" FROM loading'
-        )
+        row = f'0::BIGINT AS ":version", key AS ":key", {dimension_struct(self._domain, name)} AS "{name}"'
+        self._db.execute(f'CREATE TEMP TABLE "{joined(name)}" AS SELECT {row} FROM loading')
 
     def _load_dimensions(self, batch: pa.Table) -> None:
         """Make the versions that a batch needs known; of those that no longer are, the newest few stay."""

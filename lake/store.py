@@ -7,30 +7,31 @@ It is a cache: losing it costs a replay from the frontier, nothing else. It must
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import redis
 from pydantic import SecretStr
 
-_HEAD_FIELDS = ("next_offset", "topic_id", "epoch", "segment", "max_append_ms", "first")
+_HEAD_FIELDS = ("next_offset", "topic_id", "epoch", "segment", "max_append_ms", "first", "versions")
 
 # Every key of a domain's generation carries the hash tag {generation:domain}: one slot, so one script may touch all.
 _OPEN = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'next_offset', ARGV[2], 'topic_id', ARGV[3], 'epoch', '-1',
-             'segment', '', 'max_append_ms', '0', 'first', ARGV[2])
+             'segment', '', 'max_append_ms', '0', 'first', ARGV[2], 'versions', ARGV[4])
   redis.call('SADD', KEYS[2], ARGV[1])
 end
-return redis.call('HMGET', KEYS[1], unpack(ARGV, 4))
+return redis.call('HMGET', KEYS[1], unpack(ARGV, 5))
 """
 
 _PUT = """
 local stored = redis.call('HMGET', KEYS[1], 'next_offset', 'topic_id')
 if ARGV[1] == '1' and (stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3]) then return 0 end
-local at, segment, first, next_offset, max_append_ms = 5
+local at, segment, first, next_offset, max_append_ms = 6
 for piece = 3, #KEYS do
   segment, first, next_offset, max_append_ms = unpack(ARGV, at, at + 3)
   redis.call('DEL', KEYS[piece])
@@ -44,7 +45,7 @@ for piece = 3, #KEYS do
   redis.call('ZADD', KEYS[2], segment, segment)
 end
 redis.call('HSET', KEYS[1], 'next_offset', next_offset, 'topic_id', ARGV[3], 'epoch', ARGV[4],
-           'segment', segment, 'max_append_ms', max_append_ms, 'first', first)
+           'segment', segment, 'max_append_ms', max_append_ms, 'first', first, 'versions', ARGV[5])
 return 1
 """
 
@@ -60,7 +61,7 @@ for _, partition in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     segments[#segments + 1] = {segment, range[1], range[2], known[mark] and {} or redis.call('HGETALL', key)}
   end
   result[#result + 1] = {partition, redis.call('HMGET', prefix .. ':head', 'next_offset', 'topic_id', 'epoch',
-                         'segment', 'max_append_ms', 'first'), segments}
+                         'segment', 'max_append_ms', 'first', 'versions'), segments}
 end
 return result
 """
@@ -84,7 +85,8 @@ class Resume:
     """Where a partition goes on: the next offset to read, and the segment that the offset before it stands in.
 
     `segment` (its start, ms) is None until a first chunk was put; `first` is that segment's first offset and
-    `max_append_ms` the running maximum that the next record's append_time is compared with.
+    `max_append_ms` the running maximum that the next record's append_time is compared with. `versions` has, for each
+    dimension, the version that holds in the segment and the highest that was announced up to the offset.
     """
 
     next_offset: int
@@ -93,6 +95,7 @@ class Resume:
     segment: int | None
     max_append_ms: int
     first: int
+    versions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,14 @@ class SpeedStore:
         self._snapshot = self._redis.register_script(_SNAPSHOT)
         self._trim = self._redis.register_script(_TRIM)
 
-    def open(self, partition: int, start: int, topic_id: str) -> Resume:
-        """Where the partition goes on; at `start` if the store does not know it yet."""
+    def open(self, partition: int, start: int, topic_id: str, announced: Mapping[str, int] | None = None) -> Resume:
+        """Where the partition goes on; at `start` if the store does not know it yet.
+
+        `announced`: the highest version of each dimension that was announced before `start`.
+        """
         keys = [self._key(partition, "head"), f"{self._prefix}:partitions"]
-        return _resume(self._open(keys=keys, args=[partition, start, topic_id, *_HEAD_FIELDS]))
+        versions = json.dumps({name: (version, version) for name, version in (announced or {}).items()})
+        return _resume(self._open(keys=keys, args=[partition, start, topic_id, versions, *_HEAD_FIELDS]))
 
     def resume(self, partition: int) -> Resume | None:
         """Where the partition goes on, None if the store does not know it."""
@@ -154,7 +161,15 @@ class SpeedStore:
         """Each view's encoded states of one segment; empty if there is no such segment."""
         return _states(self._redis.hgetall(self._key(partition, "segment", segment)))
 
-    def put(self, partition: int, start: int, pieces: Sequence[Piece], topic_id: str, epoch: int) -> bool:
+    def put(
+        self,
+        partition: int,
+        start: int,
+        pieces: Sequence[Piece],
+        topic_id: str,
+        epoch: int,
+        versions: Mapping[str, tuple[int, int]] | None = None,
+    ) -> bool:
         """Store a chunk that covers [start, pieces[-1].next) and move the head to its end, in one script.
 
         The first piece either goes on with the segment the head stands in (its `first` lies before `start`) or
@@ -163,7 +178,7 @@ class SpeedStore:
         """
         _check_chain(start, pieces)
         keys = [self._key(partition, "head"), self._key(partition, "segments")]
-        args: list[Any] = [self._compare, start, topic_id, epoch]
+        args: list[Any] = [self._compare, start, topic_id, epoch, json.dumps(versions or {})]
         for piece in pieces:
             keys.append(self._key(partition, "segment", piece.segment))
             args += [piece.segment, piece.first, piece.next, piece.max_append_ms, len(piece.states)]
@@ -204,9 +219,15 @@ class SpeedStore:
 
 
 def _resume(fields: Sequence[bytes]) -> Resume:
-    next_offset, topic_id, epoch, segment, max_append_ms, first = (field.decode() for field in fields)
+    next_offset, topic_id, epoch, segment, max_append_ms, first, versions = (value.decode() for value in fields)
     return Resume(
-        int(next_offset), topic_id, int(epoch), int(segment) if segment else None, int(max_append_ms), int(first)
+        int(next_offset),
+        topic_id,
+        int(epoch),
+        int(segment) if segment else None,
+        int(max_append_ms),
+        int(first),
+        {name: (held, announced) for name, (held, announced) in json.loads(versions).items()},
     )
 
 

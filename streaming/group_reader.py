@@ -7,7 +7,7 @@ where reading goes on. Afterwards the reader runs ahead of the store only by chu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from confluent_kafka import KafkaException
@@ -16,12 +16,16 @@ from lake.cuts import Cut
 from lake.errors import LogRecreated
 from lake.settings import Settings
 from lake.store import Resume, SpeedStore
+from lake.timeline import Versions
 from streaming.log_reader import Batch, LogReader
 from streaming.pieces import Chunk, split
 from streaming.states import until_store_answers
 from streaming.topic import Topic, TopicWatch
 
 log = structlog.get_logger()
+
+Frontier = tuple[Cut, Mapping[int, Versions]]
+"""Where the speed layer begins: a cut, and of each partition the versions announced before it."""
 
 _MAX_RECORDS = 20_000
 _MAX_BYTES = 16 << 20
@@ -31,7 +35,8 @@ _WATCH_SECONDS = 1.0
 class GroupReader:
     """Partitions p with p % groups == group, those added while it runs included. Opens itself at the first poll.
 
-    `frontier` gives where to start a partition that the store does not know. `split` is replaced only by the test that
+    `frontier` gives where to start a partition that the store does not know, and the dimensions' versions that were
+    announced in each partition before. `split` is replaced only by the test that
     shows what splitting at segment boundaries is for.
     """
 
@@ -40,7 +45,7 @@ class GroupReader:
         settings: Settings,
         topic: str,
         store: SpeedStore,
-        frontier: Callable[[], Cut],
+        frontier: Callable[[], Frontier],
         group: int = 0,
         groups: int = 1,
         split: Callable[[Batch, dict[int, Resume], int, str, int], Chunk] = split,
@@ -93,7 +98,8 @@ class GroupReader:
     def _resume(self, partition: int, topic_id: str) -> Resume:
         resume = self._store.resume(partition)
         if resume is None:
-            resume = self._store.open(partition, self._frontier().get(partition, 0), topic_id)
+            cut, announced = self._frontier()
+            resume = self._store.open(partition, cut.get(partition, 0), topic_id, announced.get(partition))
         if resume.topic_id != topic_id:
             raise LogRecreated(
                 f"the speed store holds partition {partition} of a topic with id {resume.topic_id}, and the topic now "

@@ -6,12 +6,15 @@ back, and a boundary T lies at the first offset with append_time >= T: at cut(T)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
+from lake.kernel import version_of
 from lake.store import Piece, Resume
+from lake.timeline import Announcement, announcements
 from streaming.log_reader import Batch
 
 PIECE = "piece"
@@ -28,16 +31,27 @@ class Run:
     number: int
     pieces: tuple[Piece, ...]
     epoch: int
+    versions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each dimension: held in the last piece's segment, announced up to its end."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Records of one group of partitions (RAW_SCHEMA and `piece`), and the runs they make up."""
+    """Records of one group of partitions, and the runs they make up.
+
+    `rows` has RAW_SCHEMA's columns, `piece`, and for each dimension the version that holds for the record.
+    """
 
     group: int
     topic_id: str
     rows: pa.Table
     runs: dict[int, Run]
+
+    def segments(self, partition: int, offsets: np.ndarray) -> np.ndarray:
+        """The start, in ms, of the segment of each of a partition's offsets."""
+        pieces = self.runs[partition].pieces
+        nexts = np.array([piece.next for piece in pieces])
+        return np.array([piece.segment for piece in pieces])[np.searchsorted(nexts, offsets, side="right")]
 
 
 def split(batch: Batch, resumes: dict[int, Resume], segment_ms: int, topic_id: str, group: int = 0) -> Chunk:
@@ -46,6 +60,8 @@ def split(batch: Batch, resumes: dict[int, Resume], segment_ms: int, topic_id: s
     offsets = batch.rows["offset"].to_numpy()
     append_ms = batch.rows["append_time"].cast(pa.int64()).to_numpy() // 1000
     numbers = np.empty(len(partitions), np.int64)
+    announced = announcements(batch.rows)
+    held: list[dict[str, int]] = []  # by number of the piece
     runs: dict[int, Run] = {}
     number = 0
     for p, end in batch.end.items():
@@ -65,8 +81,37 @@ def split(batch: Batch, resumes: dict[int, Resume], segment_ms: int, topic_id: s
         )
         numbers[own] = number + np.searchsorted(borders, np.arange(len(own)), side="right")
         epoch = batch.epochs.get(p, -1)
-        runs[p] = Run(before.next_offset, number, pieces, epoch)
+        own_announced = [a for a in announced if a.partition == p]
+        versions = _follow(before.versions, pieces, before.segment == segments[0], own_announced, held)
+        runs[p] = Run(before.next_offset, number, pieces, epoch, versions)
         number += len(pieces)
         tail = pieces[-1]
-        resumes[p] = Resume(end, topic_id, epoch, tail.segment, tail.max_append_ms, tail.first)
-    return Chunk(group, topic_id, batch.rows.append_column(PIECE, pa.array(numbers)), runs)
+        resumes[p] = Resume(end, topic_id, epoch, tail.segment, tail.max_append_ms, tail.first, versions)
+    rows = batch.rows.append_column(PIECE, pa.array(numbers))
+    for name in sorted({name for versions in held for name in versions}):
+        of_piece = np.array([versions.get(name, 0) for versions in held], np.int64)
+        rows = rows.append_column(version_of(name), pa.array(of_piece[numbers]))
+    return Chunk(group, topic_id, rows, runs)
+
+
+def _follow(
+    before: Mapping[str, tuple[int, int]],
+    pieces: tuple[Piece, ...],
+    goes_on: bool,
+    announced: list[Announcement],
+    held: list[dict[str, int]],
+) -> dict[str, tuple[int, int]]:
+    """The versions after a run's pieces; those that hold in each of them are added to `held`.
+
+    `goes_on`: the first piece is in the segment that `before` is of.
+    """
+    versions = dict(before)
+    for index, piece in enumerate(pieces):
+        if index or not goes_on:
+            versions = {name: (highest, highest) for name, (_, highest) in versions.items()}
+        held.append({name: version for name, (version, _) in versions.items()})
+        for a in announced:
+            if piece.first <= a.offset < piece.next:
+                version, highest = versions.get(a.dimension, (0, 0))
+                versions[a.dimension] = (version, max(highest, a.version))
+    return versions

@@ -1,7 +1,8 @@
 """Chunks into the store: the kernel once a chunk, merged into the absolute state of each segment it touches.
 
 Invariant: what is put is the state of [first, next) of its segment, whole. The states kept in memory only save
-loading them: they are used where they end exactly at the chunk's start, else they come from the store.
+loading them: they are used where they end exactly at the chunk's start, else they come from the store. So it is with
+the events that a chunk's may repeat: where they are not known up to the chunk's start, they are read again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tenacity
 from lake.kernel import Kernel, decode, encode
 from lake.store import SpeedStore
 from streaming.pieces import PIECE, Chunk, Run
+from streaming.repeats import RepeatFinder
 
 log = structlog.get_logger()
 
@@ -41,10 +43,15 @@ class _Current:
 
 
 class SegmentStates:
-    """Puts the chunks of one domain into its store. One a thread, as the kernel it runs."""
+    """Puts the chunks of one domain into its store. One a thread, as the kernel it runs.
 
-    def __init__(self, store: SpeedStore, kernel: Kernel, views: tuple[str, ...]) -> None:
-        self._store, self._kernel, self._views = store, kernel, views
+    `repeats` marks repeated events; None where the domain declares no dedup.
+    """
+
+    def __init__(
+        self, store: SpeedStore, kernel: Kernel, views: tuple[str, ...], repeats: RepeatFinder | None = None
+    ) -> None:
+        self._store, self._kernel, self._views, self._repeats = store, kernel, views, repeats
         self._current: dict[int, _Current] = {}
 
     def put(self, chunk: Chunk) -> set[int]:
@@ -58,7 +65,11 @@ class SegmentStates:
                     refused.add(p)
                 else:
                     before[run.number] = tables
-        merged = self._merge(self._kernel.run(chunk.rows, by=(PIECE,), names=self._views), before)
+        if self._repeats is None:
+            self._kernel.parse(chunk.rows)
+        else:
+            self._repeats.parse(chunk)
+        merged = self._merge(self._kernel.aggregate(by=(PIECE,), names=self._views), before)
         for p, run in chunk.runs.items():
             if p not in refused and not self._put(chunk, p, run, merged):
                 refused.add(p)
@@ -102,7 +113,9 @@ class SegmentStates:
             replace(piece, states={view: encode(table) for view, table in of_piece.items()})
             for piece, of_piece in zip(run.pieces, tables, strict=True)
         ]
-        accepted = until_store_answers(self._store.put)(partition, run.start, pieces, chunk.topic_id, run.epoch)
+        accepted = until_store_answers(self._store.put)(
+            partition, run.start, pieces, chunk.topic_id, run.epoch, run.versions
+        )
         self._current[partition] = _Current(pieces[-1].segment, pieces[-1].next, tables[-1])
         return accepted
 

@@ -41,7 +41,7 @@ def stored(store) -> tuple[dict, dict]:
 
 
 def reader(sandbox, store, **options) -> GroupReader:
-    return GroupReader(sandbox.settings, sandbox.domain.topic, store, dict, **options)
+    return GroupReader(sandbox.settings, sandbox.domain.topic, store, lambda: ({}, {}), **options)
 
 
 def states(sandbox, store) -> SegmentStates:

@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TYPES = (
     *("string", "integer", "decimal(p,s)", "double", "boolean", "timestamp", "timestamp_ms"),
-    *("list(string)", "list(integer)"),
+    *("timestamp(<strptime format>)", "list(string)", "list(integer)"),
 )
 _TYPE = re.compile(
-    r"^(string|integer|double|boolean|timestamp|timestamp_ms|list\((?:string|integer)\)|decimal\((\d+),\s*(\d+)\))$"
+    r"^(string|integer|double|boolean|timestamp|timestamp_ms|list\((?:string|integer)\)|decimal\((\d+),\s*(\d+)\)"
+    r"|timestamp\((?P<strptime>.+)\))$"
 )
+# Those of strptime that mean one thing for ever; the rules behind a zone's name (%Z) change.
+_TIME_PARTS = tuple("%" + letter for letter in "aAbBdfHIjmMpSgyYz%")
 # 10^18 events of 10^18 still fit the 38 digits of a sum.
 MAX_DECIMAL_DIGITS = 18
 RESERVED = ("partition", "offset", "append_time", "key", "value", "headers", "reason", "flaws")
@@ -51,6 +54,9 @@ class EventField(Strict):
             raise ValueError(
                 f"'{self.type}': a decimal(p,s) needs s <= p <= {MAX_DECIMAL_DIGITS}, so that no sum overflows"
             )
+        for part in re.findall(r"%-?.?", self.strptime or ""):
+            if part.replace("-", "") not in _TIME_PARTS:
+                raise ValueError(f"'{self.type}': '{part}' is none of {' '.join(_TIME_PARTS)}")
         if self.values is not None and self.type != "string":
             raise ValueError(f"'values' is for strings, not for {self.type}; use min and max")
         if (self.min, self.max) != (None, None) and (self.type in ("string", "boolean") or self.item):
@@ -62,6 +68,17 @@ class EventField(Strict):
         """(precision, scale) of a decimal, else None."""
         match = _TYPE.match(self.type)
         return (int(match[2]), int(match[3])) if match and match[2] else None
+
+    @property
+    def strptime(self) -> str | None:
+        """The format of a timestamp(...), else None."""
+        match = _TYPE.match(self.type)
+        return match["strptime"] if match else None
+
+    @property
+    def has_zone(self) -> bool:
+        """Whether that format says the offset from UTC; without one, times are UTC."""
+        return "%z" in (self.strptime or "").replace("%%", "")
 
     @property
     def item(self) -> str | None:

@@ -1,0 +1,73 @@
+"""What a format is: how the text of a record says the fields, as SQL.
+
+Invariant: `Decoder` is total. Whatever text a producer sends either has one of the reasons of `shapes`, or every cell
+of it can be judged; no fragment raises an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lake.fields import EventField, Strict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a record, all SQL: its text, its typed value, and three tests.
+
+    `missing`: it is not there, or null; `present`: it is there; `wrong`: where it is there, it is of another type.
+    """
+
+    text: str
+    value: str
+    missing: str
+    present: str
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A format for a domain's fields, as SQL over the column `_text`, a record as a string.
+
+    `before` are columns made of any text; `shapes` are (condition, reason) over them, the first that holds being the
+    record's; `after` are columns made where none holds. Columns begin with _, as no field does. `cells` read them.
+    """
+
+    cells: Mapping[str, Cell]
+    before: Mapping[str, str] = field(default_factory=dict)
+    shapes: tuple[tuple[str, str], ...] = ()
+    after: Mapping[str, str] = field(default_factory=dict)
+
+
+class Format(Strict):
+    """How the bytes of a record, which are UTF-8, say its fields."""
+
+    @classmethod
+    def long_form(cls, options: Any) -> Any:
+        """The options as a mapping, where a file may say them shorter."""
+        return options
+
+    def fitted(self, fields: Mapping[str, EventField]) -> Format:
+        """This format for these fields, what it leaves open filled in. Raises ValueError where they do not fit."""
+        return self
+
+    def decoder(self, fields: Mapping[str, EventField]) -> Decoder:
+        """For the fields it was fitted to, or some of them."""
+        raise NotImplementedError
+
+
+def refuse_lists(fields: Mapping[str, EventField], word: str) -> None:
+    """Raise ValueError if a field is a list, which a format of plain texts cannot say."""
+    for name, declared in fields.items():
+        if declared.item:
+            raise ValueError(
+                f"field '{name}' is a {declared.type}, which {word} cannot say; declare it a string and split it "
+                f"in the view: each: {{item: \"string_split({name}, ' ')\"}}"
+            )
+
+
+def literal(text: str) -> str:
+    """SQL: a string constant."""
+    return "'" + text.replace("'", "''") + "'"

@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -23,13 +23,27 @@ from lake.domain import load_domain
 from lake.errors import BadDomain, TidemarkError, exit_on_error
 from lake.log import MAX_MESSAGE_BYTES, MAX_VALUE_BYTES
 from lake.settings import load_settings
+from streaming.events.documents import document_events
+from streaming.events.hashtags import hashtag_events
+from streaming.events.plates import plate_events
+from streaming.events.shop import shop_events
+from streaming.events.stocks import stock_events
+from streaming.events.stream import BAD, Record, Shares
 from streaming.logs import configure_logs
-from streaming.shop_events import BAD, Record, Shares, shop_events
 from streaming.topic import TopicWatch
 
 log = structlog.get_logger()
 
-GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[Record]]] = {"shop": shop_events}
+GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[Record]]] = {
+    "documents": document_events,
+    "hashtags": hashtag_events,
+    "plates": plate_events,
+    "shop": shop_events,
+    "stocks": stock_events,
+}
+"""For each shipped domain: (seed, shares, clock, history_ms) -> its events."""
+
+Header = tuple[str, bytes | None]
 _QUEUED_RECORDS = 100_000
 _TICK_SECONDS = 0.02
 _REPORT_SECONDS = 5.0
@@ -46,7 +60,7 @@ class ValueTooLarge(TidemarkError):
 class EventProducer:
     """An idempotent producer of one topic that can write down what was acknowledged. Close it to flush."""
 
-    def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None) -> None:
+    def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None, **options: object) -> None:
         self._topic, self._ledger = topic, ledger
         self._failure: str | None = None
         self._reports: dict[str, Callable[[Any, Any], None]] = {}
@@ -62,10 +76,12 @@ class EventProducer:
                 "message.max.bytes": MAX_MESSAGE_BYTES,
                 "queue.buffering.max.messages": _QUEUED_RECORDS,
                 "queue.buffering.max.kbytes": 64 << 10,
+                # librdkafka's names, with underscores.
+                **{name.replace("_", "."): value for name, value in options.items()},
             }
         )
 
-    def send(self, key: bytes, value: bytes | None, kind: str) -> None:
+    def send(self, key: bytes | None, value: bytes | None, kind: str, headers: Sequence[Header] = ()) -> None:
         """Queue one record; waits while the queue is full. Raises ValueTooLarge, or NotDelivered for an earlier one."""
         if value is not None and len(value) > MAX_VALUE_BYTES:
             raise ValueTooLarge(
@@ -75,7 +91,7 @@ class EventProducer:
         report = self._reports.get(kind) or self._reports.setdefault(kind, self._report(kind))
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=report)
+                self._producer.produce(self._topic, value, key, on_delivery=report, headers=headers or None)
                 return
             except BufferError:
                 self.poll(0.1)

@@ -101,7 +101,7 @@ def changed(**fields: object) -> bytes:
         (changed(event_time=-1), "out_of_range:event_time"),
         (changed(event_time=10**17), "out_of_range:event_time"),
         (changed(event_time=10**30), "wrong_type:event_time"),
-        (changed(event_type="refund"), "not_allowed:event_type"),
+        (changed(event_type="returned"), "not_allowed:event_type"),
         (changed(quantity=0), "out_of_range:quantity"),
         (changed(quantity="3"), "wrong_type:quantity"),
         (changed(quantity=True), "wrong_type:quantity"),

@@ -17,10 +17,11 @@ import pytest
 from lake.kernel import Kernel
 from lake.log import Log
 from lake.store import SpeedStore
+from streaming.events.shop import shop_events
+from streaming.events.stream import Shares
 from streaming.log_reader import LogReader
 from streaming.pieces import PIECE
 from streaming.produce import EventProducer
-from streaming.shop_events import Shares, shop_events
 from streaming.topic import TopicWatch
 
 ROOT = Path(__file__).parents[2]

@@ -12,25 +12,30 @@ import pytest
 
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import MAX_VALUE_BYTES, Log
-from streaming.produce import EventProducer, ValueTooLarge
-from streaming.shop_events import BAD, Shares, shop_events
+from streaming.events.stream import BAD, Shares
+from streaming.produce import GENERATORS, EventProducer, ValueTooLarge
 
 SHARES = Shares(late=0.1, duplicates=0.1, malformed=0.1)
+NOW_MS = 1_795_000_000_000
+
+each_domain = pytest.mark.parametrize("domain", GENERATORS)
 
 
-def events(seed: int, count: int, shares: Shares = SHARES) -> list:
-    return list(islice(shop_events(seed, shares, lambda: 1_795_000_000_000, 60_000), count))
+def events(domain: str, seed: int, count: int, shares: Shares = SHARES) -> list:
+    return list(islice(GENERATORS[domain](seed, shares, lambda: NOW_MS, 60_000), count))
 
 
-def test_the_same_seed_gives_the_same_events_and_another_seed_others():
-    assert events(7, 2_000) == events(7, 2_000)
-    assert events(7, 2_000) != events(8, 2_000)
+@each_domain
+def test_the_same_seed_gives_the_same_events_and_another_seed_others(domain):
+    assert events(domain, 7, 2_000) == events(domain, 7, 2_000)
+    assert events(domain, 7, 2_000) != events(domain, 8, 2_000)
 
 
-def test_a_duplicate_is_an_earlier_good_event_byte_for_byte():
+@each_domain
+def test_a_duplicate_is_an_earlier_good_event_byte_for_byte(domain):
     seen = set()
     kinds = Counter()
-    for key, value, kind in events(7, 5_000):
+    for key, value, kind in events(domain, 7, 5_000):
         kinds[kind] += 1
         if kind == "duplicate":
             assert (key, value) in seen
@@ -41,11 +46,11 @@ def test_a_duplicate_is_an_earlier_good_event_byte_for_byte():
     assert 350 < kinds["duplicate"] < 650 and 350 < sum(kinds[bad] for bad in BAD) < 650
 
 
-def test_events_come_late_by_minutes_to_hours():
-    now = 1_795_000_000_000
+@each_domain
+def test_events_come_late_by_minutes_to_hours(domain):
     behind = [
-        now - json.loads(value)["event_time"]
-        for _, value, kind in events(7, 5_000, Shares(late=0.2, duplicates=0, malformed=0))
+        NOW_MS - json.loads(value)["event_time"]
+        for _, value, kind in events(domain, 7, 5_000, Shares(late=0.2, duplicates=0, malformed=0))
         if kind == "good"
     ]
     late = [ms for ms in behind if ms > 60_000]

@@ -1,7 +1,8 @@
 """The merged answer: tiles up to the frontier, plus the speed view's segments from cut(frontier) on.
 
 Invariant: an answer is exact as of its head. Mart and speed view either meet, offset for offset, in every partition,
-or MissingCoverage says where they do not; and one Serving never answers with a head behind one it has shown.
+or MissingCoverage says where they do not; and one Serving never answers with a head behind one it has shown, nor does
+the one that it has handed over to.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Answer:
     speed: pa.Table = field(repr=False)
     held: str | None = None
     """Why this is the last answer instead of a new one; None if it is new."""
+    definition_hash: str = ""
+    """Of the view whose states these are."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,10 @@ class Pin:
 
 
 class Serving:
-    """The merged views of one domain. Safe to share between threads."""
+    """The merged views of one version of a domain. Safe to share between threads."""
 
     def __init__(self, settings: Settings, domain: Domain) -> None:
+        self.domain = domain
         self.kernel = Kernel(domain)
         self._marts = {
             name: Mart(settings, domain.name, name, self.kernel.schema(name), self.kernel.definition_hash(name))
@@ -66,6 +70,7 @@ class Serving:
         self._last: dict[str, Answer] = {}
         self._batch: dict[str, tuple[int, pa.Table]] = {}
         self._decoded: dict[str, dict[tuple[int, int], tuple[StoredSegment, pa.Table]]] = {}
+        self._handed_over = False
         self._lock = threading.Lock()
 
     def pin(self) -> Pin:
@@ -92,10 +97,31 @@ class Serving:
             return self._hold(view, _silent("lake", error))
         with self._lock:  # between look and keep, another thread may not show a later head
             last = self._last.get(view)
-            if last is None or covers(answer.head, last.head):
+            if last is None or (covers(answer.head, last.head) and not self._handed_over):
                 self._last[view] = answer
                 return answer
+        if self._handed_over:
+            return self._hold(view, MissingCoverage("another version of the domain answers now"))
         return self._hold(view, MissingCoverage(f"the speed view is replaying: it has come to {answer.head}"))
+
+    def heads(self) -> dict[str, Cut]:
+        """How far each stored view could be answered now. Raises as `merge`."""
+        pin = self.pin()
+        return {view: meet(pin.marts[view].cut, pin.store)[1] for view in self.domain.stored_views}
+
+    def hand_over(self, successor: Serving) -> bool:
+        """Let the serving of another version answer from now on, if it is nowhere behind what was shown here.
+
+        True: this one shows nothing newer any more. False: it goes on; ask again. Raises as `merge`.
+        """
+        pin = successor.pin()
+        answers = {view: successor.merge(view, pin) for view in list(self._last) if view in successor.domain.views}
+        with self._lock:
+            if any(view in self._last and not covers(a.head, self._last[view].head) for view, a in answers.items()):
+                return False
+            self._handed_over = True
+        successor._last.update(answers)  # nobody else has it yet
+        return True
 
     def quarantine(self, pin: Pin) -> pa.Table:
         """The bad records before the quarantine's frontier, with their reasons."""
@@ -132,6 +158,7 @@ class Serving:
             merged=merged,
             batch=batch,
             speed=speed,
+            definition_hash=self.kernel.definition_hash(stored),
         )
 
     def _answer_now(self, view: str) -> Answer:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     land_interval_seconds: float = Field(1.0, gt=0)
     seal_timeout_seconds: float = Field(120.0, gt=0)
     verify_timeout_seconds: float = Field(60.0, gt=0)
+    redefine_timeout_seconds: float = Field(600.0, gt=0)
+    generation_grace_seconds: float = Field(60.0, gt=0)
 
     prism_binary: Path | None = None
     spark_jars_dir: Path | None = None

@@ -44,7 +44,7 @@ _REPORT_SECONDS = 10
 _RESTRICTION = beam.DoFn.RestrictionParam(PositionsProvider())
 _WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
-_readers: dict[tuple[str, str, int], GroupReader] = {}
+_readers: dict[tuple[str, str, str, int], GroupReader] = {}
 """Readers are kept open between bundles, and are where a refused put finds the reader that has to open anew."""
 _readers_lock = threading.Lock()
 
@@ -65,8 +65,9 @@ def speed_store(settings: Settings, domain: Domain, kernel: Kernel) -> SpeedStor
 class ReadGroup(beam.DoFn):
     """(group, groups) -> its chunks, for ever."""
 
-    def __init__(self, settings: Settings, domain: Domain) -> None:
+    def __init__(self, settings: Settings, domain: Domain, generation: str) -> None:
         self._settings, self._domain = settings, domain
+        self._key = (settings.store_url.get_secret_value(), domain.name, generation)
 
     @beam.DoFn.unbounded_per_element()
     def process(
@@ -96,7 +97,7 @@ class ReadGroup(beam.DoFn):
 
     def _reader(self, group: int, groups: int) -> GroupReader:
         with _readers_lock:
-            key = (self._settings.store_url.get_secret_value(), self._domain.name, group)
+            key = (*self._key, group)
             if key not in _readers:
                 kernel = Kernel(self._domain)
                 _readers[key] = GroupReader(
@@ -113,8 +114,9 @@ class ReadGroup(beam.DoFn):
 class PutStates(beam.DoFn):
     """Chunks -> the store; then (group, how many records)."""
 
-    def __init__(self, settings: Settings, domain: Domain) -> None:
+    def __init__(self, settings: Settings, domain: Domain, generation: str) -> None:
         self._settings, self._domain = settings, domain
+        self._key = (settings.store_url.get_secret_value(), domain.name, generation)
 
     def setup(self) -> None:
         kernel = Kernel(self._domain, Dimensions(self._settings).table)
@@ -130,8 +132,7 @@ class PutStates(beam.DoFn):
         yield chunk.group, chunk.rows.num_rows
 
     def _open_anew(self, group: int, refused: set[int]) -> None:
-        key = (self._settings.store_url.get_secret_value(), self._domain.name, group)
-        reader = _readers.get(key)
+        reader = _readers.get((*self._key, group))
         if reader is None:
             raise StoreFenced(
                 f"the store refused a chunk of partitions {sorted(refused)} of '{self._domain.name}': another reader "
@@ -142,20 +143,27 @@ class PutStates(beam.DoFn):
 
 
 class ReportRate(beam.DoFn):
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+
     def process(self, counted: tuple[int, int]) -> None:
-        log.info("events put", group=counted[0], events=counted[1], seconds=_REPORT_SECONDS)
+        log.info("events put", domain=self._domain, group=counted[0], events=counted[1], seconds=_REPORT_SECONDS)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings, domain: Domain, groups: int) -> None:
-    """The whole pipeline. Prism spins half a core unless a GroupByKey follows the reader; here it counts."""
+def build(pipeline: beam.Pipeline, settings: Settings, domain: Domain, generation: str, groups: int) -> None:
+    """A branch for one generation of a domain: transforms of its own, since a transform does one element at a time.
+
+    Prism spins half a core unless a GroupByKey follows the reader; here it counts.
+    """
+    name = f"{domain.name} {generation}"
     (
         pipeline
-        | "groups" >> beam.Create([(group, groups) for group in range(groups)], reshuffle=False)
-        | "read" >> beam.ParDo(ReadGroup(settings, domain))
-        | "put" >> beam.ParDo(PutStates(settings, domain))
-        | "window" >> beam.WindowInto(FixedWindows(_REPORT_SECONDS))
-        | "count" >> beam.CombinePerKey(sum)
-        | "report" >> beam.ParDo(ReportRate())
+        | f"groups {name}" >> beam.Create([(group, groups) for group in range(groups)], reshuffle=False)
+        | f"read {name}" >> beam.ParDo(ReadGroup(settings, domain, generation))
+        | f"put {name}" >> beam.ParDo(PutStates(settings, domain, generation))
+        | f"window {name}" >> beam.WindowInto(FixedWindows(_REPORT_SECONDS))
+        | f"count {name}" >> beam.CombinePerKey(sum)
+        | f"report {name}" >> beam.ParDo(ReportRate(domain.name))
     )
 
 

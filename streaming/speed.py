@@ -1,6 +1,7 @@
-"""Starts the speed layer of a domain on Prism, and ends with it.
+"""Starts the speed layer of some domains on Prism, and ends with it.
 
 Invariant: whenever this process ends, however it ends, nothing of it goes on: a supervisor may start it again at once.
+It ends by itself when other generations are to be kept than those it was started with.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from typing import Annotated, NoReturn
 
 import apache_beam as beam
@@ -15,9 +18,10 @@ import structlog
 import typer
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lake.domain import Domain, load_domain
+from lake.domain import Domain
 from lake.errors import TidemarkError, exit_on_error
 from lake.settings import Settings, load_settings
+from streaming.generations import Generation, Generations
 from streaming.logs import configure_logs
 from streaming.pipeline import build
 from streaming.prism import prism
@@ -27,9 +31,12 @@ log = structlog.get_logger()
 # Beam's name says start-up, but it is also the deadline of the stream that watches the job: its default ends any
 # streaming job after five minutes.
 _FOREVER_SECONDS = 10 * 365 * 24 * 3600
+_LOOK_SECONDS = 2.0
+OTHER_GENERATIONS = 75
+"""The exit code that asks a supervisor to start this again (EX_TEMPFAIL)."""
 
 
-def run(settings: Settings, domain: Domain, groups: int) -> None:
+def run(settings: Settings, running: dict[Generation, Domain], groups: int) -> None:
     """Until the process is stopped; returns or raises if the runner ends, for a supervisor to start it again."""
     with prism(settings.prism_binary) as address:
         options = PipelineOptions(
@@ -39,23 +46,41 @@ def run(settings: Settings, domain: Domain, groups: int) -> None:
             ]
         )
         pipeline = beam.Pipeline(options=options)
-        build(pipeline, settings, domain, groups)
+        for (name, generation), domain in running.items():
+            log.info("keeping", domain=name, generation=generation)
+            build(pipeline, settings, domain, generation, groups)
         pipeline.run().wait_until_finish()
 
 
+def end_on_change(generations: Generations, running: dict[Generation, Domain]) -> None:
+    """Look every couple of seconds whether the same generations are to be kept; end the process if not."""
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        try:
+            wanted = generations.running()
+        except Exception as error:  # the lake is away, say: what runs goes on, and the next look may succeed
+            log.warning("cannot look at the registry", error=f"{type(error).__name__}: {error}")
+            continue
+        if wanted.keys() != running.keys():
+            log.info("other generations are to be kept, starting anew", generations=sorted(wanted))
+            _exit(OTHER_GENERATIONS)
+
+
 def main(
-    domain: Annotated[str, typer.Option(help="The domain whose views are kept.")] = "shop",
+    domain: Annotated[list[str] | None, typer.Option(help="A domain whose views are kept; may be given again.")] = None,
     groups: Annotated[int, typer.Option(min=1, help="Readers side by side; each has a share of the partitions.")] = 1,
 ) -> None:
-    """Keep a domain's speed views until stopped."""
+    """Keep the speed views of some domains until stopped; without --domain, shop's."""
     configure_logs()
     with exit_on_error():
         settings = load_settings()
-        declared = load_domain(domain, settings.domains_dir)
+        generations = Generations(settings, domain or ["shop"])
+        running = generations.running()
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
+        threading.Thread(target=end_on_change, args=(generations, running), daemon=True).start()
         try:
-            run(settings, declared, groups)
+            run(settings, running, groups)
         except TidemarkError:
             raise
         except Exception as error:

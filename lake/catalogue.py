@@ -7,7 +7,7 @@ column or what the broker adds, and from there to the topic.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import duckdb
 import pyarrow as pa
@@ -114,6 +114,25 @@ class Catalogue:
                     found[f"rows of {entry.name}"] = None
         return list(found)
 
+    def tables(self) -> dict[str, pa.Table]:
+        """The catalogue as tables: domains, dimensions, views and columns."""
+        kinds = {"domains": "domain", "dimensions": "dimension", "views": "view"}
+        found = {name: self._entries_table(kind) for name, kind in kinds.items()}
+        columns = [
+            {"in": e.name, **asdict(c), "origins": self.origins(e, c)} for e in self.entries.values() for c in e.columns
+        ]
+        texts = [(name, pa.string()) for name in ("in", "name", "type", "kind", "unit", "expression", "description")]
+        lists = [(name, pa.list_(pa.string())) for name in ("made_from", "origins")]
+        return {**found, "columns": pa.Table.from_pylist(columns, pa.schema([*texts, *lists]))}
+
+    def _entries_table(self, kind: str) -> pa.Table:
+        schema = pa.schema(
+            [(name, pa.string()) for name in ("name", "domain", "description", "owner", "rows")]
+            + [("reads", pa.list_(pa.string()))]
+        )
+        rows = [{name: getattr(e, name) for name in schema.names} for e in self.entries.values() if e.kind == kind]
+        return pa.Table.from_pylist(rows, schema)
+
 
 def column_types(schema: pa.Schema) -> dict[str, str]:
     """Each column's type as DuckDB calls it."""
@@ -158,7 +177,7 @@ def _fields(domain: Domain) -> Iterator[Column]:
 def _allowed(values: tuple[str, ...] | None, low: float | None, high: float | None) -> str:
     if values is not None:
         return f"one of {', '.join(values)}"
-    return " and ".join([f">= {low:g}"] * (low is not None) + [f"<= {high:g}"] * (high is not None))
+    return " and ".join(f"{sign} {limit:g}" for sign, limit in ((">=", low), ("<=", high)) if limit is not None)
 
 
 class _Lineage:

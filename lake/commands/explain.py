@@ -1,0 +1,54 @@
+"""`tidemark explain VIEW`: how a view is computed, grouping by grouping, with the kernel's SQL."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lake.domain import Domain, load_domains
+from lake.errors import TidemarkError
+from lake.explain import Explanation
+from lake.explain import explain as explain_view
+from lake.expressions import nearest
+from lake.screen import print_json, print_table
+from lake.settings import load_settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain")(explain)
+
+
+def explain(
+    view: Annotated[str, typer.Argument(help="A view of any domain.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")] = False,
+) -> None:
+    """Which grouping each part of a view uses in both layers, what is stored, what is computed at read, and its SQL."""
+    told = explain_view(owner(load_domains(load_settings().domains_dir), view), view)
+    print_json(asdict(told)) if as_json else _print(told)
+
+
+def owner(domains: dict[str, Domain], view: str) -> Domain:
+    """The domain that a view is of. Raises TidemarkError with the nearest name."""
+    for domain in domains.values():
+        if view in domain.views:
+            return domain
+    known = [name for domain in domains.values() for name in domain.views]
+    raise TidemarkError(f"no domain has a view '{view}'; {nearest(view, known)}")
+
+
+def _print(told: Explanation) -> None:
+    print(f"{told.view}, a view of {told.domain}; definition {told.definition_hash}")
+    if told.view != told.stored_view:
+        print(f"computed at read from {told.stored_view}, whose states are stored")
+    if told.rows:
+        print(f"rows: {told.rows}")
+    parts = ((p.name, p.batch, p.batch_how, p.speed, p.speed_how) for p in told.parts)
+    print_table(("part", "batch: grouping", "how", "speed: grouping", "how"), parts)
+    stored = ((name, "key" if name in told.keys else "state", kind) for name, kind in told.stored.items())
+    print_table(("stored", "as", "type"), stored)
+    print_table(("computed at read", "type"), told.at_read.items())
+    for step, sql in told.sql.items():
+        print(f"\n-- {step}\n{sql};")

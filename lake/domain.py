@@ -5,20 +5,24 @@ Invariant: a Domain that exists is valid; whatever is wrong in the YAML is said 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lake import expressions
-from lake.domain_errors import sentence
+from lake.domain_errors import Mistake, Mistakes, mistakes_of, shown, tell
 from lake.errors import BadDomain
 from lake.expressions import nearest
 from lake.fields import RESERVED, EventField, Name, Strict
-from lake.view import View, check_view
+from lake.formats import Format, Json, read_format
+from lake.view import View, expression_mistakes, view_mistakes
+from lake.yaml_file import BadYaml, YamlFile, read_yaml
 
 APPEND_TIME = "append_time"
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class Dimension(Strict):
@@ -75,9 +79,9 @@ class Domain(Strict):
     owner: str = ""
     topic: str
     partitions: int = Field(4, ge=1, le=4096)
-    format: Literal["json"] = "json"
     event_time: str
     fields: dict[Name, EventField]
+    format: SerializeAsAny[Format] = Json()
     dedup: Dedup | None = None
     dimensions: dict[Name, Dimension] = {}
     sources: tuple[Source, ...] = ()
@@ -103,8 +107,9 @@ class Domain(Strict):
     def _fill(cls, data: Any) -> Any:
         """Short forms: the topic is the domain's name, a view knows its own name."""
         if not isinstance(data, dict):
-            raise ValueError("a domain file is a mapping with domain, event_time, fields and views")
-        data = {"topic": data.get("domain"), **data}
+            raise ValueError(f"expected a mapping with domain, event_time, fields and views, found {shown(data)}")
+        name = data.get("domain")
+        data = {"topic": name if isinstance(name, str) else "unnamed", **data}
         views = data.get("views")
         if isinstance(views, dict):
             data["views"] = {
@@ -112,82 +117,121 @@ class Domain(Strict):
             }
         return data
 
+    @field_validator("format", mode="before")
+    @classmethod
+    def _read_format(cls, declared: object, info: ValidationInfo) -> Format:
+        return read_format(declared, info.data.get("fields", {}))
+
     @model_validator(mode="after")
     def _check(self) -> Domain:
-        self._check_names()
-        self._check_event_time()
-        self._check_expressions()
-        for view in self.views.values():
-            try:
-                check_view(view, self._columns_below(view))
-            except ValueError as error:
-                raise ValueError(f"views.{view.name}: {error}") from None
+        if found := list(self._mistakes()):
+            raise Mistakes(found)
         return self
 
-    def _check_names(self) -> None:
-        for name in [*self.fields, *self.dimensions]:
-            if name in RESERVED:
-                raise ValueError(f"'{name}' is a column that every record has ({', '.join(RESERVED)}); rename it")
+    def _mistakes(self) -> Iterator[Mistake]:
+        if not _TOPIC.fullmatch(self.topic) or self.topic in (".", ".."):
+            yield Mistake(
+                ("topic",), f"'{self.topic}' is no topic; expected at most 249 letters, digits, '.', '_', '-'"
+            )
+        if not self.fields:
+            yield Mistake(("fields",), "expected at least one field such as event_id: {type: string, required: true}")
+        yield from self._name_mistakes()
+        if said := self._event_time_mistake():
+            yield Mistake(("event_time",), said)
+        own = {("dimensions", name, "on"): dimension.on for name, dimension in self.dimensions.items()}
+        own |= {("dedup", "key"): self.dedup.key} if self.dedup else {}
+        for path, expression in own.items():
+            yield from expression_mistakes(path, expression, [*self.fields, APPEND_TIME])
+        for name, view in self.views.items():
+            yield from (mistake.below("views", name) for mistake in self._view_mistakes(name, view))
+
+    def _name_mistakes(self) -> Iterator[Mistake]:
+        for part in ("fields", "dimensions"):
+            for name in getattr(self, part):
+                if name in RESERVED:
+                    said = f"'{name}' is a column that every record has ({', '.join(RESERVED)}); rename it"
+                    yield Mistake((part, name), said)
         for name in self.dimensions:
             if name in self.fields:
-                raise ValueError(f"dimensions.{name}: there is a field of that name; rename one")
+                yield Mistake(("dimensions", name), f"there is a field called '{name}'; rename one")
 
-    def _check_event_time(self) -> None:
+    def _event_time_mistake(self) -> str | None:
         if self.event_time == APPEND_TIME:
-            return
+            return None
         time = self.fields.get(self.event_time)
         if time is None:
-            raise ValueError(f"event_time: '{self.event_time}' is no field; {nearest(self.event_time, self.fields)}")
-        if not time.type.startswith("timestamp") or not time.required:
-            raise ValueError(
-                f"event_time: field '{self.event_time}' must be a required timestamp or timestamp_ms "
-                f"(or say event_time: {APPEND_TIME}, when the broker got it)"
-            )
+            return f"'{self.event_time}' is no field; {nearest(self.event_time, [*self.fields, APPEND_TIME])}"
+        if time.type.startswith("timestamp") and time.required:
+            return None
+        return (
+            f"field '{self.event_time}' must be a required timestamp or timestamp_ms, found "
+            f"{'a required' if time.required else 'an optional'} {time.type} "
+            f"(or say event_time: {APPEND_TIME}, when the broker got it)"
+        )
 
-    def _check_expressions(self) -> None:
-        own = {f"dimensions.{name}.on": dimension.on for name, dimension in self.dimensions.items()}
-        own |= {"dedup.key": self.dedup.key} if self.dedup else {}
-        for place, expression in own.items():
-            try:
-                expressions.check(expression, [*self.fields, APPEND_TIME])
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from None
-
-    def _columns_below(self, view: View) -> list[str]:
+    def _view_mistakes(self, name: str, view: View) -> Iterator[Mistake]:
+        if view.name != name:
+            yield Mistake(("name",), f"'{view.name}' is not '{name}', which the view is called above; remove it")
         if view.over is None:
-            return self.columns
-        seen = [view.name]
+            yield from view_mistakes(view, self.columns, "field")
+            return
+        seen = [name]
         while (below := self.views[seen[-1]].over) is not None:
             if below not in self.views:
-                raise ValueError(f"over: '{below}' is no view of this domain; {nearest(below, self.views)}")
+                if len(seen) == 1:  # else it is the other view's mistake
+                    said = (
+                        f"'{below}' is no view of this domain; {nearest(below, [v for v in self.views if v != name])}"
+                    )
+                    yield Mistake(("over",), said)
+                return
             if below in seen:
-                raise ValueError(f"over: {' over '.join([*seen, below])}: a view cannot be over itself")
+                if below == name:
+                    said = f"{' over '.join([*seen, below])}: a view cannot be over itself; take events in one of them"
+                    yield Mistake(("over",), said, cause=f"circle of {sorted(seen)}")
+                return
             seen.append(below)
-        return self.views[seen[1]].value_columns()
+        yield from view_mistakes(view, self.views[seen[1]].value_columns(), f"column of view '{seen[1]}'")
 
 
 def load_domain(name: str, directory: Path) -> Domain:
-    """The domain called `name`. Raises BadDomain, naming the file, every wrong field and the fix."""
+    """The domain called `name`. Raises BadDomain, naming the file, the line of every mistake and the fix."""
     path = directory / f"{name}.yaml"
     if not path.exists():
-        known = [p.stem for p in directory.glob("*.yaml")]
-        raise BadDomain(f"{path} does not exist; {nearest(name, known)}")
+        raise BadDomain(f"{path} does not exist; {nearest(name, [p.stem for p in directory.glob('*.yaml')])}")
+    return parse_domain(_text(path), str(path), name)
+
+
+def parse_domain(text: str, place: str, name: str | None = None) -> Domain:
+    """A domain from the text of a file at `place`. Raises BadDomain as `load_domain`; also if not called `name`."""
     try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadDomain(f"{path}: not YAML: {error}") from None
-    return read_domain(data, str(path), name)
+        file = read_yaml(text)
+    except BadYaml as error:
+        raise BadDomain(f"{place}:{error.line}: {error}") from None
+    return read_domain(file.data, place, name, file)
 
 
-def read_domain(data: object, place: str, name: str | None = None) -> Domain:
+def read_domain(data: object, place: str, name: str | None = None, file: YamlFile | None = None) -> Domain:
     """A domain from what a file at `place` holds. Raises BadDomain; also if it is not called `name`."""
     try:
         domain = Domain.model_validate(data)
+        if name is not None and domain.name != name:
+            said = f"'{domain.name}' must equal the file's name, '{name}'"
+            raise BadDomain(tell([Mistake(("domain",), said)], place, file))
     except ValidationError as error:
-        raise BadDomain("\n".join(f"{place}: {sentence(e, Domain)}" for e in error.errors())) from None
-    if name is not None and domain.name != name:
-        raise BadDomain(f"{place}: domain: '{domain.name}' must equal the file's name, '{name}'")
+        raise BadDomain(tell(mistakes_of(error, Domain), place, file)) from None
     return domain
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise BadDomain(
+            f"{path}:{line}: not UTF-8, found byte {error.object[error.start]:#x}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise BadDomain(f"{path}: {error.strerror}; a domain is a file that can be read") from None
 
 
 def load_domains(directory: Path) -> dict[str, Domain]:

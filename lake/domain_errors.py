@@ -1,28 +1,140 @@
-"""What is wrong in a domain file, said in one sentence: the place, what was found, what is allowed."""
+"""What is wrong in a domain file: each mistake once, with its place, what was found and what is allowed.
+
+Invariant: a place is a path into the file, so whoever has the file can say the line.
+"""
 
 from __future__ import annotations
 
+import json
 import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from lake.expressions import nearest
+from lake.yaml_file import Path, YamlFile
+
+NAME_RULE = "lower-case letters, digits and _, a letter first, at most 63"
+_ASKED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "a mapping such as {name: value}",
+    "model_type": "a mapping such as {key: value}",
+    "tuple_type": "a list such as [a, b]",
+    "list_type": "a list such as [a, b]",
+}
+_BOUNDS = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}",
+    "literal_error": "{expected}",
+}
 
 
-def sentence(error: Any, model: type[BaseModel]) -> str:
-    """One pydantic error of validating `model`."""
+@dataclass(frozen=True)
+class Mistake:
+    """`said` is a sentence without the place. Mistakes of one `cause` are one, which is told once."""
+
+    path: Path
+    said: str
+    cause: str | None = None
+
+    def below(self, *path: str | int) -> Mistake:
+        """The same, seen from further up in the file."""
+        return Mistake((*path, *self.path), self.said, self.cause)
+
+    @property
+    def place(self) -> str:
+        return ".".join(str(part) for part in self.path)
+
+
+class Mistakes(ValueError):
+    """All that is wrong in one part of a file."""
+
+    def __init__(self, found: Iterable[Mistake]) -> None:
+        self.found = list(found)
+        super().__init__("\n".join(f"{m.place}: {m.said}" if m.path else m.said for m in self.found))
+
+
+def tell(mistakes: Iterable[Mistake], place: str, file: YamlFile | None = None) -> str:
+    """A line for each mistake, by its line in the file; what has the same cause is one, with all its lines."""
+    told: dict[object, str] = {}
+    more: dict[object, list[str]] = {}
+    for mistake in sorted(mistakes, key=lambda m: file.line(m.path) if file else 0):
+        line = str(file.line(mistake.path)) if file else mistake.place
+        cause = mistake.cause or mistake
+        if cause in told:
+            more.setdefault(cause, []).append(line)
+            continue
+        where = f"{place}:{line}" if file else place
+        told[cause] = ": ".join([where, *([mistake.place] if mistake.path else []), mistake.said])
+    return "\n".join(
+        sentence + (f" (also in {', '.join(dict.fromkeys(more[cause]))})" if cause in more else "")
+        for cause, sentence in told.items()
+    )
+
+
+def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
+    """What pydantic found when it validated `model`."""
+    for one in error.errors():
+        path = tuple(part for part in one["loc"] if part != "[key]")
+        cause = one.get("ctx", {}).get("error")
+        if isinstance(cause, Mistakes):
+            yield from (mistake.below(*path) for mistake in cause.found)
+        else:
+            yield Mistake(path, _said(one, model))
+
+
+def sentence(error: Any, model: type[BaseModel], what: str = "") -> str:
+    """One pydantic error of validating `model`, with its place in it; `what` names the sort of place."""
     place = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    said = _said(error, model)
+    return f"{what} '{place}': {said}".lstrip() if place else said
+
+
+def shown(value: object) -> str:
+    """A value as it stands in YAML, shortened."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"'{value}'"
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _said(error: Any, model: type[BaseModel]) -> str:
+    kind, found = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        known = _model_at(model, error["loc"][:-1]).model_fields
+        return f"unknown key; {nearest(str(error['loc'][-1]), known)}"
+    if kind == "missing":
+        needed = [n for n, f in _model_at(model, error["loc"][:-1]).model_fields.items() if f.is_required()]
+        return f"is missing; needed here: {', '.join(needed)}"
+    if kind == "string_pattern_mismatch":
+        return f"'{found}' is no name; expected {NAME_RULE}"
+    if error["loc"][-1:] == ("[key]",) and kind == "string_type":
+        return f"{shown(found)} is no name; expected {NAME_RULE}"
+    if kind in _ASKED:
+        quotes = (
+            f"; write '{found}' if text is meant" if kind == "string_type" and isinstance(found, int | float) else ""
+        )
+        return f"expected {_ASKED[kind]}, found {shown(found)}{quotes}"
+    if kind in _BOUNDS:
+        asked = _BOUNDS[kind].format(**error["ctx"])
+        return f"expected {asked}, found {error['ctx'].get('actual_length', shown(found))}"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = f"unknown key; {nearest(str(error['loc'][-1]), _model_at(model, error['loc'][:-1]).model_fields)}"
-    elif error["type"] == "missing":
-        message = "is missing"
-    elif error["type"] == "string_pattern_mismatch":
-        message = f"'{error['input']}' is no name: lower-case letters, digits and _, a letter first, at most 63"
-    elif error["type"] != "value_error":
-        message += f", found {error['input']!r}"
-    return f"{place}: {message}" if place else message
+    return message if kind == "value_error" else f"{message}, found {shown(found)}"
 
 
 def _model_at(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterator
+from functools import cache
 
 import duckdb
 
@@ -27,10 +28,24 @@ ALLOWED_FUNCTIONS = frozenset(_FUNCTIONS.split())
 _CLASSES = "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE"
 
 
+class UnknownColumn(ValueError):
+    """An expression names a column that is none; `name` is that."""
+
+    def __init__(self, name: str, said: str) -> None:
+        super().__init__(said)
+        self.name = name
+
+
+class UnknownFunction(UnknownColumn):
+    """An expression calls a function that is not in the list."""
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """The end of an error sentence: what was probably meant, or all that is known."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(sorted(known))}" if known else "there is none"
 
 
 def columns_of(expression: str) -> set[str]:
@@ -39,34 +54,47 @@ def columns_of(expression: str) -> set[str]:
     return {".".join(node["column_names"]) for node in _nodes(tree) if node["class"] == "COLUMN_REF"}
 
 
-def check(expression: str, columns: Collection[str]) -> None:
-    """Raise ValueError, in one sentence, unless `expression` is one allowed scalar over `columns`."""
+def check(expression: str, columns: Collection[str], kind: str = "field") -> None:
+    """Raise ValueError, in one sentence, unless `expression` is one allowed scalar over `columns` of a kind."""
+    if not expression.strip():
+        raise ValueError("expected a SQL expression, found nothing")
     tree = _parsed(expression)
     if tree["error"]:
         raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}")
     [select] = [statement["node"] for statement in tree["statements"]]
-    if len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
-        raise ValueError(f"'{expression}' is more than one expression")
+    if len(select.get("select_list", [])) != 1 or _around(select) != _around(_select("1")):
+        raise ValueError(f"'{expression}' is more than one expression; expected one")
     for node in _nodes(select):
-        kind = node["class"]
-        if kind not in _CLASSES.split():
+        node_class = node["class"]
+        if node_class not in _CLASSES.split():
             raise ValueError(
-                f"'{expression}' uses {kind.lower()}, but a view's expression is one scalar over one event's fields"
+                f"'{expression}' uses {node_class.lower()}, but an expression here is one scalar over one row's {kind}s"
             )
-        if kind == "COLUMN_REF":
-            name = ".".join(node["column_names"])
-            if name not in columns:
-                raise ValueError(f"'{expression}' names '{name}', which is no field; {nearest(name, columns)}")
-        if kind == "FUNCTION" and node["function_name"] not in ALLOWED_FUNCTIONS:
-            name = node["function_name"]
-            raise ValueError(
-                f"'{expression}' calls '{name}', which is not in the list of deterministic functions; "
-                f"{nearest(name, ALLOWED_FUNCTIONS)}"
+        if node_class == "COLUMN_REF" and (name := ".".join(node["column_names"])) not in columns:
+            quoted = f"; text is written '{name}', in single quotes" if f'"{name}"' in expression else ""
+            raise UnknownColumn(
+                name, f"'{expression}' names '{name}', which is no {kind}; {nearest(name, columns)}{quoted}"
+            )
+        if node_class == "FUNCTION" and (name := node["function_name"]) not in ALLOWED_FUNCTIONS:
+            close = difflib.get_close_matches(name, ALLOWED_FUNCTIONS, n=1)
+            fix = f"did you mean '{close[0]}'?" if close else "docs/views.md has the list"
+            raise UnknownFunction(
+                name, f"'{expression}' calls '{name}', which is not in the list of deterministic functions; {fix}"
             )
 
 
+def _select(expression: str) -> dict:
+    return _parsed(expression)["statements"][0]["node"]
+
+
+def _around(select: dict) -> dict:
+    """All of a SELECT but what it selects."""
+    return {part: what for part, what in select.items() if part != "select_list"}
+
+
+@cache
 def _parsed(expression: str) -> dict:
-    """DuckDB's own syntax tree; the parentheses keep an expression from ending the statement."""
+    """DuckDB's own syntax tree; the line end keeps a comment from hiding the bracket."""
     with duckdb.connect() as connection:
         row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
     assert row is not None

@@ -1,19 +1,24 @@
 """A view as declared: which events, grouped by what, measured how; and what is done with the values at read.
 
-Invariant: a View that `check_view` has passed names only columns, functions and measures that exist.
+Invariant: a View in which `view_mistakes` finds nothing names only columns, functions and measures that exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from re import fullmatch
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lake import expressions
+from lake.domain_errors import Mistake, sentence, shown
 from lake.expressions import nearest
 from lake.fields import Name, Strict
 from lake.measures import MEASURES
+from lake.yaml_file import Path
+
+_COLUMN = "column of the view"
 
 
 class MeasureUse(Strict):
@@ -31,26 +36,31 @@ class MeasureUse(Strict):
             return {"kind": "count", "of": "*"}
         if isinstance(data, dict) and data.keys() >= {"kind", "of"}:
             return data
+        if isinstance(data, str) and (call := fullmatch(r"(\w+)\s*\((.*)\)", data)):
+            raise ValueError(f"'{data}' is no measure; write {{{call[1]}: {call[2] or 'expression'}}}")
+        if isinstance(data, str):
+            _check_kind(data)
+            raise ValueError(f"'{data}' needs an expression; write {{{data}: expression}}")
         if not isinstance(data, dict) or len(data) != 1:
-            raise ValueError(f"expected one measure such as {{sum: amount}}, found {data}")
+            raise ValueError(f"expected one measure such as {{sum: amount}}, found {shown(data)}")
         [(kind, argument)] = data.items()
-        if isinstance(argument, dict):
-            if "of" not in argument:
-                raise ValueError(f"'{kind}' needs 'of', the expression that is measured, found {argument}")
-            return {"kind": kind, **{"of": argument["of"]}, "options": {k: v for k, v in argument.items() if k != "of"}}
-        return {"kind": kind, "of": argument}
+        _check_kind(kind)
+        if not isinstance(argument, dict):
+            argument = {"of": argument}
+        if not isinstance(argument.get("of"), str):
+            raise ValueError(f"'{kind}' needs 'of', the expression that is measured, found {shown(argument.get('of'))}")
+        return {"kind": kind, "of": argument["of"], "options": {k: v for k, v in argument.items() if k != "of"}}
 
     @model_validator(mode="after")
     def _check(self) -> MeasureUse:
-        if self.kind not in MEASURES:
-            raise ValueError(f"'{self.kind}' is no measure; {nearest(self.kind, MEASURES)}")
+        _check_kind(self.kind)
         if self.of == "*" and self.kind != "count":
             raise ValueError(f"'{self.kind}' needs an expression, not '*', which only count takes")
         options = MEASURES[self.kind].options
         try:
             options.model_validate(self.options)
         except ValidationError as error:
-            raise ValueError(f"'{self.kind}': {_option_sentence(error, options)}") from None
+            raise ValueError(f"'{self.kind}': {sentence(error.errors()[0], options, 'option')}") from None
         return self
 
     @property
@@ -86,12 +96,12 @@ class View(Strict):
     retention: Retention | None = None
 
     @property
-    def event_expressions(self) -> dict[str, str]:
+    def event_expressions(self) -> dict[Path, str]:
         """Place in the view -> each expression over an event (over a row of the other view)."""
-        found = {f"each.{name}": e for name, e in self.each.items()}
-        found |= {"where": self.where} if self.where else {}
-        found |= {f"group_by.{name}": e for name, e in self.group_by.items()}
-        return found | {f"measures.{name}.{m.kind}": m.of for name, m in self.measures.items() if m.of != "*"}
+        found: dict[Path, str] = {("each", name): e for name, e in self.each.items()}
+        found |= {("where",): self.where} if self.where is not None else {}
+        found |= {("group_by", name): e for name, e in self.group_by.items()}
+        return found | {("measures", name, m.kind): m.of for name, m in self.measures.items() if m.of != "*"}
 
     @property
     def uses_event_time(self) -> bool:
@@ -104,72 +114,83 @@ class View(Strict):
         return [*self.group_by, *measured, *self.values]
 
     def measure_columns(self, name: str) -> list[str]:
-        """The value columns of one measure."""
-        return [f"{name}_{suffix}" if suffix else name for suffix in _suffixes(self.measures[name])]
+        """The value columns of one measure, whatever its argument's type will be."""
+        measure = MEASURES[self.measures[name].kind]
+        suffixes = measure.suffixes(measure.options.model_validate(self.measures[name].options))
+        return [f"{name}_{suffix}" if suffix else name for suffix in suffixes]
 
 
-def check_view(view: View, columns: Collection[str]) -> None:
-    """Raise ValueError with the place and the fix. `columns`: what an event, or a row of the other view, has."""
-    for place, expression in view.event_expressions.items():
-        known = columns if place.startswith("each.") else [*columns, *view.each]
-        _check_expression(place, expression, known)
-    if clash := next((name for name in view.each if name in columns), None):
-        raise ValueError(f"each.{clash}: there is a column of that name already; choose another")
+def view_mistakes(view: View, columns: Collection[str], kind: str) -> Iterator[Mistake]:
+    """What is wrong in a view. `columns`: what an event has, or a row of the other view; `kind`: what they are."""
+    for path, expression in view.event_expressions.items():
+        known = columns if path[0] == "each" else [*columns, *view.each]
+        yield from expression_mistakes(path, expression, known, kind)
+    for name in view.each:
+        if name in columns:
+            yield Mistake(("each", name), f"there is a {kind} called '{name}' already; choose another name")
     if not view.measures:
-        raise ValueError("measures: at least one is needed, such as {orders: count}")
+        yield Mistake(("measures",), "expected at least one measure such as orders: count, found none")
+    yield from _clashes(view)
+    yield from _reading_mistakes(view)
+
+
+def _clashes(view: View) -> Iterator[Mistake]:
+    """Columns of one name."""
     seen: set[str] = set()
-    for name in view.value_columns():
-        if name in seen:
-            raise ValueError(f"'{name}' is two of a key, a measure and a value; rename one")
-        seen.add(name)
-    _check_reading(view)
+    for part, name, columns in [
+        *(("group_by", name, [name]) for name in view.group_by),
+        *(("measures", name, view.measure_columns(name)) for name in view.measures),
+        *(("values", name, [name]) for name in view.values),
+    ]:
+        for column in columns:
+            if column in seen:
+                yield Mistake((part, name), f"column '{column}' is two of a key, a measure and a value; rename one")
+            seen.add(column)
 
 
-def _check_reading(view: View) -> None:
+def _reading_mistakes(view: View) -> Iterator[Mistake]:
     """What is done with the values at read."""
     known = [c for c in view.value_columns() if c not in view.values]
     for name, expression in view.values.items():
-        _check_expression(f"values.{name}", expression, known)
+        yield from expression_mistakes(("values", name), expression, known, _COLUMN)
         known.append(name)
-    if view.having:
-        _check_expression("having", view.having, known)
-    for term in view.order_by:
+    if view.having is not None:
+        yield from expression_mistakes(("having",), view.having, known, _COLUMN)
+    for index, term in enumerate(view.order_by):
         name, _, direction = term.partition(" ")
-        if name not in known or direction not in ("", "asc", "desc"):
-            raise ValueError(f"order_by: '{term}' is no column with 'asc' or 'desc' behind it; {nearest(name, known)}")
-    for name in view.per:
-        if name not in view.group_by:
-            raise ValueError(f"per: '{name}' is no key of group_by; {nearest(name, view.group_by)}")
+        if name not in known:
+            yield Mistake(("order_by", index), f"'{name}' is no {_COLUMN}; {nearest(name, known)}")
+        elif direction not in ("", "asc", "desc"):
+            yield Mistake(("order_by", index), f"'{direction}' is no order; expected '{name} asc' or '{name} desc'")
     if view.limit is not None and not view.order_by:
-        raise ValueError("limit: needs order_by, or nobody could say which rows are the first")
+        yield Mistake(("limit",), "needs order_by, or nobody could say which rows are the first")
     if view.per and view.limit is None:
-        raise ValueError("per: needs limit, the number of rows for each of its values")
-    if view.retention and view.retention.key not in view.group_by:
-        raise ValueError(
-            f"retention.key: '{view.retention.key}' is no key of group_by; {nearest(view.retention.key, view.group_by)}"
-        )
+        yield Mistake(("per",), "needs limit, the number of rows for each of its values")
+    keys = [(("per", index), name) for index, name in enumerate(view.per)]
+    keys += [(("retention", "key"), view.retention.key)] if view.retention else []
+    for path, name in keys:
+        if name not in view.group_by:
+            yield Mistake(path, f"'{name}' is no key of group_by; {nearest(name, view.group_by)}")
     for name in view.units:
         if name not in known:
-            raise ValueError(f"units: '{name}' is no column of the view; {nearest(name, known)}")
+            yield Mistake(("units", name), f"'{name}' is no {_COLUMN}; {nearest(name, known)}")
 
 
-def _check_expression(place: str, expression: str, columns: Collection[str]) -> None:
+def expression_mistakes(
+    path: Path, expression: str, columns: Collection[str], kind: str = "field"
+) -> Iterator[Mistake]:
+    """What is wrong in an expression over columns of a kind, such as fields."""
     try:
-        expressions.check(expression, columns)
+        expressions.check(expression, columns, kind)
+    except expressions.UnknownColumn as error:
+        yield Mistake(path, str(error), cause=f"no {kind} '{error.name}'")
+    except expressions.UnknownFunction as error:
+        fix = f"; '{error.name}' is a measure: declare it under measures and use its name" * (error.name in MEASURES)
+        yield Mistake(path, str(error).partition("; ")[0] + fix if fix else str(error))
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+        yield Mistake(path, str(error))
 
 
-def _suffixes(use: MeasureUse) -> Iterator[str]:
-    """The value columns' suffixes of a measure, whatever its argument's type will be."""
-    measure = MEASURES[use.kind]
-    yield from measure.suffixes(measure.options.model_validate(use.options))
-
-
-def _option_sentence(error: ValidationError, options: type[BaseModel]) -> str:
-    [first, *_] = error.errors()
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = [*options.model_fields, "of"]
-        return f"unknown option '{name}'; {nearest(name, known)}"
-    return f"option '{name}': {first['msg'].removeprefix('Value error, ')}, found {first['input']!r}"
+def _check_kind(kind: object) -> None:
+    if kind not in MEASURES:
+        raise ValueError(f"{shown(kind)} is no measure; {nearest(str(kind), MEASURES)}")

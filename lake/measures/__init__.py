@@ -9,7 +9,7 @@ from lake.measures.measure import Compiled, Measure, Options
 
 __all__ = ["MACROS", "MEASURES", "Compiled", "Measure", "Options"]
 
-_modules = [info.name for info in pkgutil.iter_modules(__path__) if info.name != "measure"]
+_modules = [info.name for info in pkgutil.iter_modules(__path__) if info.name not in ("argument", "measure")]
 
 MEASURES: dict[str, Measure] = {name: import_module(f"{__name__}.{name}").MEASURE for name in sorted(_modules)}
 """Every measure, by the word that declares it."""

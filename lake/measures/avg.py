@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, Options, is_exact_number
+from lake.measures.argument import exact
+from lake.measures.measure import Compiled, Measure, Options
 
 
 def _compile(duckdb_type: str, options: Options) -> Compiled:
-    if not is_exact_number(duckdb_type):
-        raise ValueError(f"avg needs an integer or decimal, found {duckdb_type}: floating sums depend on their order")
+    x = exact("avg", duckdb_type)
     return Compiled(
-        "CASE WHEN count({x}) > 0 THEN {{'sum': sum({x}), 'count': count({x})}} END",
+        f"CASE WHEN count({x}) > 0 THEN {{{{'sum': sum({x}), 'count': count({x})}}}} END",
         "CASE WHEN count({s}) > 0 THEN {{'sum': sum({s}.sum), 'count': CAST(sum({s}.count) AS BIGINT)}} END",
         {"": "CAST({s}.sum AS DOUBLE) / {s}.count"},
     )

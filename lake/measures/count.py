@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, of_any_type
+from lake.measures.measure import Compiled, Measure, Options
 
-MEASURE = Measure(
-    summary="number of events, or of those whose argument is not NULL",
-    compile=of_any_type(Compiled("count({x})", "CAST(sum({s}) AS BIGINT)")),
-    additive=True,
-)
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    return Compiled("count({x})", "CAST(sum({s}) AS BIGINT)")
+
+
+MEASURE = Measure(summary="number of events, or of those whose argument is not NULL", compile=_compile, additive=True)

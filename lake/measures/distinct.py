@@ -10,7 +10,8 @@ HyperLogLog sketches", algorithm 6 (improved raw estimator); tau is left out, it
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, of_any_type
+from lake.measures.argument import comparable
+from lake.measures.measure import Compiled, Measure, Options
 
 _BITS = 12
 _REGISTERS = 1 << _BITS
@@ -38,14 +39,16 @@ CREATE MACRO hll_estimate(codes) AS
     ) AS BIGINT) END;
 """
 
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    x = comparable("distinct", duckdb_type)
+    return Compiled(
+        f"hll_reduce(list(DISTINCT hll_code(CAST({x} AS VARCHAR))) FILTER (WHERE ({x}) IS NOT NULL))",
+        "hll_reduce(flatten(list({s})))",
+        {"": "hll_estimate({s})"},
+    )
+
+
 MEASURE = Measure(
-    summary="number of different values, by HyperLogLog: 1.6 % standard error",
-    compile=of_any_type(
-        Compiled(
-            "hll_reduce(list(DISTINCT hll_code(CAST({x} AS VARCHAR))) FILTER (WHERE {x} IS NOT NULL))",
-            "hll_reduce(flatten(list({s})))",
-            {"": "hll_estimate({s})"},
-        )
-    ),
-    macros=_MACROS,
+    summary="number of different values, by HyperLogLog: 1.6 % standard error", compile=_compile, macros=_MACROS
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, of_any_type
+from lake.measures.argument import comparable
+from lake.measures.measure import Compiled, Measure, Options
 
-MEASURE = Measure(
-    summary="value of the event with the greatest (event_time, partition, offset)",
-    compile=of_any_type(
-        Compiled(
-            "max({{'place': {at}, 'value': {x}}}) FILTER (WHERE {x} IS NOT NULL)",
-            "max({s})",
-            {"": "{s}.value"},
-        )
-    ),
-)
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    x = comparable("last", duckdb_type, lists=True)
+    return Compiled(
+        f"max({{{{'place': {{at}}, 'value': {x}}}}}) FILTER (WHERE ({x}) IS NOT NULL)",
+        "max({s})",
+        {"": "{s}.value"},
+    )
+
+
+MEASURE = Measure(summary="value of the event with the greatest (event_time, partition, offset)", compile=_compile)

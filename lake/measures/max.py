@@ -1,7 +1,13 @@
-"""The largest value; NULL where no event has one."""
+"""The largest value; NULL where no event has one. Strings compare by their bytes."""
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, of_any_type
+from lake.measures.argument import comparable
+from lake.measures.measure import Compiled, Measure, Options
 
-MEASURE = Measure(summary="largest value", compile=of_any_type(Compiled("max({x})", "max({s})")))
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    return Compiled(f"max({comparable('max', duckdb_type)})", "max({s})")
+
+
+MEASURE = Measure(summary="largest value", compile=_compile)

@@ -53,13 +53,3 @@ class Measure:
     suffixes: Callable[[Any], Sequence[str]] = lambda options: ("",)
     additive: bool = False
     macros: str = ""
-
-
-def of_any_type(compiled: Compiled) -> Callable[[str, Any], Compiled]:
-    """The `compile` of a measure that takes every argument alike."""
-    return lambda duckdb_type, options: compiled
-
-
-def is_exact_number(duckdb_type: str) -> bool:
-    """Whether sums of this type do not depend on their order."""
-    return duckdb_type.startswith("DECIMAL") or duckdb_type.endswith("INT") or duckdb_type == "INTEGER"

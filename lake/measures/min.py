@@ -1,7 +1,13 @@
-"""The smallest value; NULL where no event has one."""
+"""The smallest value; NULL where no event has one. Strings compare by their bytes."""
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, of_any_type
+from lake.measures.argument import comparable
+from lake.measures.measure import Compiled, Measure, Options
 
-MEASURE = Measure(summary="smallest value", compile=of_any_type(Compiled("min({x})", "min({s})")))
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    return Compiled(f"min({comparable('min', duckdb_type)})", "min({s})")
+
+
+MEASURE = Measure(summary="smallest value", compile=_compile)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from lake.measures.measure import Compiled, Measure, Options, is_exact_number
+from lake.measures.argument import exact
+from lake.measures.measure import Compiled, Measure, Options
 
 
 def _compile(duckdb_type: str, options: Options) -> Compiled:
-    if not is_exact_number(duckdb_type):
-        raise ValueError(f"sum needs an integer or decimal, found {duckdb_type}: floating sums depend on their order")
-    return Compiled("sum({x})", "sum({s})")
+    return Compiled(f"sum({exact('sum', duckdb_type)})", "sum({s})")
 
 
 MEASURE = Measure(summary="sum of integers or decimals, exact", compile=_compile, additive=True)

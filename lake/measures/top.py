@@ -1,9 +1,13 @@
-"""The k most frequent values, exactly: the state counts every value, the k largest counts are taken at read."""
+"""The k most frequent values, exactly: the state counts every value, the k largest counts are taken at read.
+
+Values of equal counts come in the order of their text.
+"""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from lake.measures.argument import comparable
 from lake.measures.measure import Compiled, Measure, Options
 
 
@@ -18,7 +22,7 @@ def _compile(duckdb_type: str, options: _Options) -> Compiled:
         state="count(*)",
         merge="CAST(sum({s}) AS BIGINT)",
         values={"": f"list_transform({first}, lambda e: {{{{'value': e.value, 'count': -e.minus}}}})"},
-        bucket="CAST({x} AS VARCHAR)",
+        bucket=f"CAST({comparable('top', duckdb_type)} AS VARCHAR)",
     )
 
 

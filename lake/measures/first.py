@@ -1,0 +1,18 @@
+"""The value of the event that happened first: by event_time, then partition and offset; NULLs count for nothing."""
+
+from __future__ import annotations
+
+from lake.measures.argument import comparable
+from lake.measures.measure import Compiled, Measure, Options
+
+
+def _compile(duckdb_type: str, options: Options) -> Compiled:
+    x = comparable("first", duckdb_type, lists=True)
+    return Compiled(
+        f"min({{{{'place': {{at}}, 'value': {x}}}}}) FILTER (WHERE ({x}) IS NOT NULL)",
+        "min({s})",
+        {"": "{s}.value"},
+    )
+
+
+MEASURE = Measure(summary="value of the event with the least (event_time, partition, offset)", compile=_compile)

@@ -4,6 +4,7 @@ TidemarkError
 ├── BadSettings        an environment variable or settings file is wrong
 ├── BadDomain          a domain file is wrong (file, field, fix)
 ├── BadDimension       a dimension's table cannot be loaded or read
+├── BadExternal        external data cannot be added, or there is none of that name
 ├── LogStopped         the log is not the one that was being read
 │   ├── LogRecreated   the topic was made anew: its id changed
 │   ├── LogTruncated   the log ends before a stored position
@@ -22,6 +23,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lake.domain_errors import Mistake
 
 
 class TidemarkError(Exception):
@@ -33,11 +38,19 @@ class BadSettings(TidemarkError):
 
 
 class BadDomain(TidemarkError):
-    """A domain file cannot be used."""
+    """A domain file cannot be used. `mistake`: where and what, for whoever has the file and can say the line."""
+
+    def __init__(self, message: str, mistake: Mistake | None = None) -> None:
+        super().__init__(message)
+        self.mistake = mistake
 
 
 class BadDimension(TidemarkError):
     """A dimension's table cannot be loaded, or the version asked for is not there."""
+
+
+class BadExternal(TidemarkError):
+    """External data cannot be added or read."""
 
 
 class LogStopped(TidemarkError):

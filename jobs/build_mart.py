@@ -24,7 +24,7 @@ from jobs.report import Built, report
 from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
 from jobs.tile import commit_tile, take_turn
-from jobs.trim import trim_store
+from jobs.trim import forget_generations, trim_store
 from lake.cuts import EPOCH, boundaries_around, format_time, parse_time
 from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
@@ -111,6 +111,8 @@ class Build:
         try:
             trimmed = trim_store(self._settings, self._domain, self._kernel, tiles)
             self._say(f"{trimmed} segments of the speed store are covered by now and were let go")
+            for generation in forget_generations(self._settings, self._domain.name):
+                self._say(f"the speed states of generation {generation}, which was replaced, were let go")
         except RedisError as error:
             self._say(f"the speed store was not trimmed ({error}); the next build will do it")
 

@@ -214,8 +214,23 @@ class SpeedStore:
             for partition, offset in below.items()
         )
 
+    def forget(self) -> int:
+        """Remove all of this generation; how many keys that were. Whoever still reads it begins at the frontier."""
+        keys = list(self._redis.scan_iter(match=f"{self._prefix}:*", count=1000))
+        for key in keys:
+            self._redis.unlink(key)
+        return len(keys)
+
     def _key(self, partition: int, *parts: object) -> str:
         return ":".join([self._prefix, str(partition), *map(str, parts)])
+
+
+def stored_generations(url: SecretStr, domain: str) -> set[str]:
+    """The generations of a domain that the store knows."""
+    client: Any = redis.Redis.from_url(url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5)
+    with client:
+        keys = [key.decode() for key in client.scan_iter(match=f"tidemark:{{*:{domain}}}:partitions", count=1000)]
+    return {key.split("{")[1].split(":")[0] for key in keys}
 
 
 def _resume(fields: Sequence[bytes]) -> Resume:

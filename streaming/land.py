@@ -7,7 +7,6 @@ the table alone says where to go on. A second, paused or killed lander can waste
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import closing
 from typing import Annotated
@@ -22,6 +21,7 @@ from lake.raw import Raw
 from lake.settings import Settings, load_settings
 from streaming.log_reader import LogReader
 from streaming.logs import configure_logs
+from streaming.together import run_together, stop_on_signals
 from streaming.topic import TopicWatch
 
 log = structlog.get_logger()
@@ -53,7 +53,8 @@ class Lander:
                 self._failures += 1
                 if self._failures >= _MAX_FAILURES:
                     raise
-                log.warning("landing failed, comparing with raw", error=_first_line(error), failures=self._failures)
+                told = {"domain": self._domain.name, "error": _first_line(error), "failures": self._failures}
+                log.warning("landing failed, comparing with raw", **told)
                 self._stop.wait(min(0.1 * 2**self._failures, _MAX_BACKOFF_SECONDS))
 
     def _land(self) -> None:
@@ -70,13 +71,15 @@ class Lander:
                 if batch is not None:
                     self._raw.append(table, batch.rows, batch.end)
                     landed |= batch.end
-                    log.info("landed", rows=batch.rows.num_rows, version=table.version())
+                    log.info("landed", domain=self._domain.name, rows=batch.rows.num_rows, version=table.version())
                     self._failures = 0
                     if (found := self._raw.positions(table)) != _known(landed):
-                        log.warning("another lander is at work", positions=found, expected=landed)
+                        log.warning(
+                            "another lander is at work", domain=self._domain.name, positions=found, expected=landed
+                        )
                         return
                 if now.partitions != topic.partitions:
-                    log.info("partitions were added", partitions=len(now.partitions))
+                    log.info("partitions were added", domain=self._domain.name, partitions=len(now.partitions))
                     return
 
 
@@ -89,17 +92,18 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def main(domain: Annotated[str, typer.Option(help="The domain whose topic is landed.")] = "shop") -> None:
-    """Land a domain's events in raw until stopped."""
+def main(
+    domain: Annotated[list[str] | None, typer.Option(help="A domain whose topic is landed; several may be.")] = None,
+) -> None:
+    """Land domains' events in raw until stopped, each in a thread of its own. One that fails ends all."""
     configure_logs()
     with exit_on_error():
         settings = load_settings()
-        declared = load_domain(domain, settings.domains_dir)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        Lander(settings, declared, Raw(settings, declared), stop).run()
-        log.info("stopped", domain=domain)
+        declared = [load_domain(name, settings.domains_dir) for name in dict.fromkeys(domain or ["shop"])]
+        stop = stop_on_signals()
+        landers = {each.name: Lander(settings, each, Raw(settings, each), stop) for each in declared}
+        run_together({name: lander.run for name, lander in landers.items()}, stop)
+        log.info("stopped", domains=list(landers))
 
 
 if __name__ == "__main__":

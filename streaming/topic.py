@@ -11,8 +11,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from lake.errors import LogRecreated, TidemarkError
 from lake.settings import Settings
@@ -54,6 +54,19 @@ class TopicWatch:
         if expected_id not in (None, id_):
             raise LogRecreated(f"topic '{self._name}' has id {id_}, expected {expected_id}: it was made anew; {_FIX}")
         return Topic(self._name, id_, tuple(sorted(p.id for p in described.partitions)))
+
+    def begins(self, topic: Topic) -> dict[int, int]:
+        """For each partition, the first offset that Kafka still has."""
+        return self._offsets(topic, OffsetSpec.earliest())
+
+    def ends(self, topic: Topic) -> dict[int, int]:
+        """For each partition, the offset that the next record will get."""
+        return self._offsets(topic, OffsetSpec.latest())
+
+    def _offsets(self, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
+        asked = {TopicPartition(topic.name, p): spec for p in topic.partitions}
+        found = self._admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
+        return {asked.partition: future.result().offset for asked, future in found.items()}
 
 
 _FIX = "its events cannot be mixed with those already read: give the domain a new topic, or start with a new bucket"

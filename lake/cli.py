@@ -15,8 +15,9 @@ from rich.table import Table
 
 from lake import commands
 from lake.cuts import format_time, parse_time
-from lake.domain import Domain, load_domain, load_domains
+from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, exit_on_error
+from lake.registry import live_domain, live_domains
 from lake.screen import console, print_rows
 from lake.seal import seal as seal_cut
 from lake.settings import Settings, load_settings
@@ -89,7 +90,7 @@ def sql(
 ) -> None:
     """Query merged views, and raw, marts, speed and quarantine beside them."""
     settings = load_settings()
-    prompt = Prompt(settings, load_domains(settings.domains_dir))
+    prompt = Prompt(settings, live_domains(settings))
     if statement is not None:
         print_rows(prompt.query(statement), as_json)
         return
@@ -109,7 +110,7 @@ def verify(
 ) -> None:
     """Recompute every view from raw and compare with what is served. Exit 1 if anything differs."""
     settings = load_settings()
-    domains = [_domain(settings, domain)] if domain else list(load_domains(settings.domains_dir).values())
+    domains = [live_domain(settings, domain)] if domain else list(live_domains(settings).values())
     reports = [verify_domain(settings, d) for d in domains]
     ok = all(report.ok for report in reports)
     if as_json:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
+from lake.live import LiveServing
 from lake.raw import Raw
 from lake.serving import Answer, Serving
 from lake.settings import Settings
@@ -29,9 +30,12 @@ class Prompt:
 
     def __init__(self, settings: Settings, domains: dict[str, Domain]) -> None:
         self._settings = settings
-        self._domains = domains
-        self._owners = {view: domain.name for domain in domains.values() for view in domain.views}
-        self._servings: dict[str, Serving] = {}
+        self._domains = dict(domains)
+        self._servings: dict[str, LiveServing] = {}
+
+    @property
+    def _owners(self) -> dict[str, str]:
+        return {view: domain.name for domain in self._domains.values() for view in domain.views}
 
     @property
     def tables(self) -> list[str]:
@@ -41,12 +45,14 @@ class Prompt:
 
     def query(self, statement: str) -> pa.Table:
         """The rows of a SELECT. Raises TidemarkError with what is wrong with the statement."""
+        for domain in self._servings:
+            self.serving(domain)  # another version of it may be live by now, with other views
         with duckdb.connect() as db:
             db.execute("SET TimeZone = 'UTC'")
             for schema in ("marts", "speed", "raw", "quarantine"):
                 db.execute(f"CREATE SCHEMA {schema}")
             try:
-                answers: dict[str, Answer] = {}
+                answers: dict[str, tuple[Serving, Answer]] = {}
                 for name in self._named(statement):
                     db.register("arriving", self._table(name, answers))
                     db.execute(f"CREATE TABLE {name} AS SELECT * FROM arriving")
@@ -60,28 +66,30 @@ class Prompt:
                 raise TidemarkError(f"this is not a query that returns rows: {error}") from None
 
     def serving(self, domain: str) -> Serving:
-        """The domain's serving, kept between statements."""
+        """The domain's serving, kept between statements; another one after another version was promoted."""
         if domain not in self._servings:
             if domain not in self._domains:
                 raise TidemarkError(f"no domain '{domain}'; {nearest(domain, self._domains)}")
-            self._servings[domain] = Serving(self._settings, self._domains[domain])
-        return self._servings[domain]
+            self._servings[domain] = LiveServing(self._settings, self._domains[domain])
+        serving = self._servings[domain].now()
+        self._domains[domain] = serving.domain
+        return serving
 
     def _named(self, statement: str) -> list[str]:
         """The tables that a statement mentions; one too many, in a comment say, only costs its computing."""
         words = set(re.findall(r"[\w.]+", statement.replace('"', "").lower()))
         return [name for name in self.tables if name in words]
 
-    def _table(self, name: str, answers: dict[str, Answer]) -> pa.Table:
+    def _table(self, name: str, answers: dict[str, tuple[Serving, Answer]]) -> pa.Table:
         schema, _, table = name.rpartition(".")
         if schema == "raw":
             return self._raw(table)
         if schema == "quarantine":
             return self._quarantine(table)
-        serving = self.serving(self._owners[table])
         if table not in answers:
-            answers[table] = serving.answer(table)
-        answer = answers[table]
+            serving = self.serving(self._owners[table])
+            answers[table] = serving, serving.answer(table)
+        serving, answer = answers[table]
         if not schema:
             return serving.values(answer)
         return serving.present(table, {"marts": answer.batch, "speed": answer.speed}[schema])

@@ -1,4 +1,4 @@
-"""What must be there before anything flows: the bucket, the domain's topic, its raw table."""
+"""What must be there before anything flows: the bucket, the domain's topic, its raw table, a live version of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from minio import Minio
 from lake.domain import Domain
 from lake.log import Log
 from lake.raw import Raw
+from lake.registry import Registry
 from lake.settings import Settings
 
 
@@ -18,6 +19,9 @@ def provision(settings: Settings, domain: Domain) -> None:
     log = Log(settings, domain)
     log.create_topic()
     Raw(settings, domain).create(log.topic_id())
+    registry = Registry(settings)
+    if registry.live(domain.name) is None:
+        registry.declare(domain)
 
 
 def create_bucket(settings: Settings) -> None:

@@ -12,12 +12,14 @@ import duckdb
 from lake import expressions
 from lake.dimensions import typed
 from lake.domain import APPEND_TIME, Domain
+from lake.domain_errors import mismatch
 from lake.duplicates import DUPLICATE
 from lake.errors import BadDomain
 from lake.measures import MEASURES, Compiled
 from lake.parse import MARKER, parse_sql, usable
 from lake.plan import PLACE, Plan, State, as_columns
 from lake.view import MeasureUse, View
+from lake.yaml_file import Path
 
 QUARANTINE = "_quarantine"
 COUNTS = "_counts"
@@ -57,6 +59,8 @@ class _Compiler:
             arguments[PLACE] = self._place()
         source = self._from
         if view.where:
+            if (found := self._type_of(f"TRY({view.where})", ("where",))) != "BOOLEAN":
+                raise self._bad(("where",), f"'{view.where}' is a {found}; expected a condition, true or false")
             source = f"FROM (SELECT * {source}) WHERE TRY({view.where})"
         return Plan(
             source=source,
@@ -75,39 +79,42 @@ class _Compiler:
     def _measure(self, name: str, use: MeasureUse, argument: str) -> Compiled:
         measure = MEASURES[use.kind]
         try:
-            return measure.compile(self._type_of(argument), measure.options.model_validate(use.options))
+            return measure.compile(
+                self._type_of(argument, ("measures", name)), measure.options.model_validate(use.options)
+            )
         except ValueError as error:
-            raise BadDomain(f"{self._at(f'measures.{name}')}: {error}") from None
+            raise self._bad(("measures", name), str(error)) from None
 
     def _key(self, key: str, expression: str) -> str:
-        found = self._type_of(f"TRY({expression})")
+        found = self._type_of(f"TRY({expression})", ("group_by", key))
         if found.endswith("INT") or found == "INTEGER":
             return f"TRY(({expression})::BIGINT)"
         if not found.startswith(_KEY_TYPES) or found.endswith("[]"):
-            raise BadDomain(
-                f"{self._at(f'group_by.{key}')}: '{expression}' is a {found}; "
-                "a key is a string, integer, decimal, boolean, time or date"
+            raise self._bad(
+                ("group_by", key),
+                f"'{expression}' is a {found}; a key is a string, integer, decimal, boolean, time or date",
             )
         return f"TRY({expression})"
 
     def _check_list(self, name: str, expression: str) -> None:
-        found = self._type_of(f"TRY({expression})")
+        found = self._type_of(f"TRY({expression})", ("each", name))
         if not found.endswith("[]"):
-            raise BadDomain(f"{self._at(f'each.{name}')}: '{expression}' is a {found}; a list is needed")
+            raise self._bad(("each", name), f"'{expression}' is a {found}; expected a list")
 
     def _place(self) -> str:
         if self._view.over:
-            raise BadDomain(f"{self._at('measures')}: first and last need events, and this view is over another view")
+            name = next(name for name, use in self._view.measures.items() if use.kind in ("first", "last"))
+            raise self._bad(("measures", name), "first and last need events, and this view is over another view")
         return f"""{{'event_time': "{self._domain.event_time}", 'partition': "partition", 'offset': "offset"}}"""
 
-    def _type_of(self, expression: str) -> str:
+    def _type_of(self, expression: str, path: Path) -> str:
         try:
             return str(self._db.sql(f"SELECT {expression} AS x {self._from}").types[0])
         except duckdb.Error as error:
-            raise BadDomain(f"{self._at('')}: {expression}: {error}") from None
+            raise self._bad(path, expressions.plainly(error)) from None
 
-    def _at(self, place: str) -> str:
-        return f"{self._domain.name}.yaml: views.{self._view.name}" + (f".{place}" if place else "")
+    def _bad(self, path: Path, said: str) -> BadDomain:
+        return mismatch(self._domain.name, self._view.name, path, said)
 
 
 def _events(domain: Domain, view: View) -> str:

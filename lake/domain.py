@@ -138,7 +138,9 @@ class Domain(Strict):
         yield from self._name_mistakes()
         if said := self._event_time_mistake():
             yield Mistake(("event_time",), said)
-        own = {("dimensions", name, "on"): dimension.on for name, dimension in self.dimensions.items()}
+        own: dict[tuple[str, ...], str] = {
+            ("dimensions", name, "on"): dimension.on for name, dimension in self.dimensions.items()
+        }
         own |= {("dedup", "key"): self.dedup.key} if self.dedup else {}
         for path, expression in own.items():
             yield from expression_mistakes(path, expression, [*self.fields, APPEND_TIME])
@@ -219,6 +221,10 @@ def read_domain(data: object, place: str, name: str | None = None, file: YamlFil
             raise BadDomain(tell([Mistake(("domain",), said)], place, file))
     except ValidationError as error:
         raise BadDomain(tell(mistakes_of(error, Domain), place, file)) from None
+    from lake.type_mistakes import type_mistakes  # compiles the domain, and so needs this module
+
+    if found := type_mistakes(domain):
+        raise BadDomain(tell(found, place, file))
     return domain
 
 

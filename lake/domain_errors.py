@@ -13,6 +13,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from lake.errors import BadDomain
 from lake.expressions import nearest
 from lake.yaml_file import Path, YamlFile
 
@@ -83,6 +84,12 @@ def tell(mistakes: Iterable[Mistake], place: str, file: YamlFile | None = None) 
         sentence + (f" (also in {', '.join(dict.fromkeys(more[cause]))})" if cause in more else "")
         for cause, sentence in told.items()
     )
+
+
+def mismatch(domain: str, view: str, path: Path, said: str) -> BadDomain:
+    """The error of a type that does not fit at a path of a view."""
+    mistake = Mistake(("views", view, *path), said)
+    return BadDomain(tell([mistake], f"{domain}.yaml"), mistake)
 
 
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:

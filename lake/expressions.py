@@ -83,6 +83,14 @@ def check(expression: str, columns: Collection[str], kind: str = "field") -> Non
             )
 
 
+def plainly(error: duckdb.Error) -> str:
+    """What DuckDB says about the types of an expression, in one line."""
+    first, *more = [line.strip() for line in str(error).split("\nLINE ")[0].splitlines() if line.strip()]
+    said = first.partition(" Error: ")[2].replace(" You might need to add explicit type casts.", "").rstrip(".")
+    candidates = more[1:] if more[:1] == ["Candidate functions:"] else []
+    return said + (f"; expected {' or '.join(candidates[:4])}" if candidates else "")
+
+
 def _select(expression: str) -> dict:
     return _parsed(expression)["statements"][0]["node"]
 

@@ -35,6 +35,7 @@ from lake.measures import MACROS
 from lake.parse import parse_sql
 from lake.plan import Plan
 from lake.raw_schema import RAW_SCHEMA
+from lake.reading import check_reading
 
 __all__ = ["COUNTS", "KERNEL_VERSION", "QUARANTINE", "Kernel", "ReadDimension", "decode", "encode", "version_of"]
 
@@ -75,6 +76,8 @@ class Kernel:
         }
         self._over: dict[str, Plan] = {}
         self._hashes: dict[str, str] = {}
+        for name in domain.stored_views:
+            self._check_reading(name, self._schemas[name].empty_table())
         for name in domain.views:
             self._compile_over(name)
 
@@ -218,7 +221,12 @@ class Kernel:
             return
         self._compile_over(view.over)
         self._db.register("below", self.present(view.over, self._schemas[self.stored(name)].empty_table()))
-        self._over[name] = compile_view(self._db, self._domain, view)
+        self._over[name] = plan = compile_view(self._db, self._domain, view)
+        self._check_reading(name, self._db.sql(plan.aggregate()).to_arrow_table())
+
+    def _check_reading(self, name: str, states: pa.Table) -> None:
+        self._db.register("states", states)
+        check_reading(self._db, self._domain.name, name, self._plan(name))
 
     def _with(self, by: Sequence[str], name: str) -> pa.Schema:
         return pa.schema([pa.field(column, pa.int64()) for column in by] + list(self._schemas[name]))

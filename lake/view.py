@@ -166,7 +166,7 @@ def _reading_mistakes(view: View) -> Iterator[Mistake]:
         yield Mistake(("limit",), "needs order_by, or nobody could say which rows are the first")
     if view.per and view.limit is None:
         yield Mistake(("per",), "needs limit, the number of rows for each of its values")
-    keys = [(("per", index), name) for index, name in enumerate(view.per)]
+    keys: list[tuple[Path, str]] = [(("per", index), name) for index, name in enumerate(view.per)]
     keys += [(("retention", "key"), view.retention.key)] if view.retention else []
     for path, name in keys:
         if name not in view.group_by:

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from lake.domain import Domain, load_domain
 from lake.log import Log
 from lake.settings import Settings
+from lake.yaml_file import read_yaml
 from local.parts import SERVERS
 from local.ports import Ports
 from local.provision import create_bucket
@@ -72,7 +73,7 @@ def make_sandbox(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     def make(base: str = "shop", partitions: int | None = None, **changes: object) -> Sandbox:
         unique = secrets.token_hex(4)
         name = f"{base}_{unique}"
-        declared = yaml.safe_load((settings.domains_dir / f"{base}.yaml").read_text())
+        declared = read_yaml((settings.domains_dir / f"{base}.yaml").read_text()).data
         declared |= {"domain": name, "topic": name}
         if partitions is not None:
             declared["partitions"] = partitions

@@ -11,7 +11,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
@@ -34,6 +34,7 @@ from lake.marts import Manifest, check_tile, mart_uri, read_tiles, unbroken
 from lake.raw import Raw
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
+from lake.timeline import Versions
 
 Say = Callable[[str], None]
 
@@ -80,9 +81,11 @@ class Build:
             return
         session = self._started()
         self._say(f"reading [{format_time(span.t0)}, {format_time(span.t1)}) of raw/{self._domain.name}")
-        computed = compute(session, self._domain, self._raw, self._version, span)
+        computed = compute(session, self._domain, self._raw, self._version, span, self._announced(t0, todo[0]))
+        repeated = f", {computed.duplicates} duplicates" if self._domain.dedup else ""
         self._say(
             f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers"
+            + repeated
         )
         for view in todo:
             try:
@@ -103,7 +106,7 @@ class Build:
 
     def _done(self, view: str, action: str, m: Manifest, seconds: float) -> None:
         self._say(f"{view}: {action} {m.span}, {m.rows} rows")
-        counts = (m.rows, m.events, m.good, m.quarantined, m.markers)
+        counts = (m.rows, m.events, m.good, m.quarantined, m.markers, m.duplicates)
         self.built.append(Built(view, action, format_time(m.t0), format_time(m.t1), *counts, round(seconds, 1)))
 
     def _trim(self) -> None:
@@ -135,6 +138,10 @@ class Build:
     def _span(self, t0: datetime) -> Span:
         return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
 
+    def _announced(self, t0: datetime, view: str) -> Mapping[int, Versions]:
+        """The dimensions' versions announced before T0, as the tile before it has them; any view's has the same."""
+        return next((tile.announced for tile in self._tiles(view) if tile.t1 == t0), {})
+
     def _tiles(self, view: str) -> list[Manifest]:
         return read_tiles(self._settings, self._uri(view))
 
@@ -151,6 +158,8 @@ class Build:
             good=computed.good,
             quarantined=computed.quarantined,
             markers=computed.markers,
+            duplicates=computed.duplicates,
+            announced={partition: dict(versions) for partition, versions in computed.announced.items()},
             build_id=self._id,
         )
 

@@ -21,8 +21,10 @@ from jobs.columns import spark_schema
 from jobs.runs import join_runs, runs_of
 from jobs.session import BYTES_PER_BATCH, ROWS_PER_BATCH, SHUFFLE_PARTITIONS, with_secrets, without_secrets
 from lake.cuts import Cut
+from lake.dimensions import Dimensions
 from lake.domain import Domain
-from lake.kernel import Kernel, decode, encode
+from lake.kernel import Kernel, ReadDimension, decode, encode
+from lake.marks import Marks
 from lake.raw import Raw, between
 from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
@@ -36,6 +38,7 @@ PIECE_BYTES = 4 << 20
 # One shape for the states of every view, so that one pass and one shuffle carry them all.
 PARCEL = pa.schema([("view", pa.string()), ("bucket", pa.int32()), ("rows", pa.int64()), ("states", pa.binary())])
 By = tuple[str, ...]
+NO_MARKS = Marks()
 
 
 def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HELD_BYTES) -> DataFrame:
@@ -50,14 +53,21 @@ def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HEL
 
 
 def carry_files(
-    session: SparkSession, settings: Settings, domain: Domain, tasks: list[list[RawFile]], start: Cut, end: Cut
+    session: SparkSession,
+    settings: Settings,
+    domain: Domain,
+    tasks: list[list[RawFile]],
+    start: Cut,
+    end: Cut,
+    marks: Marks,
 ) -> DataFrame:
-    """The same for the records in [start, end) of raw's files, one task each list.
+    """The same for the records in [start, end) of raw's files, one task each list; `marks` are theirs.
 
     The workers read the files themselves, by Arrow: through Spark's reader each record would become a JVM row and
     Arrow again, which costs several times what the kernel does.
     """
-    run = partial(_run_files, settings=without_secrets(settings), domain=domain, tasks=tasks, start=start, end=end)
+    own = without_secrets(settings)
+    run = partial(_run_files, settings=own, domain=domain, tasks=tasks, start=start, end=end, marks=marks)
     parcels = session.range(0, len(tasks), 1, len(tasks)).mapInArrow(run, spark_schema(PARCEL))
     return _together(parcels, domain, (), HELD_BYTES)
 
@@ -82,8 +92,8 @@ def collect(parcels: DataFrame, name: str) -> list[pa.Table]:
 class _Held:
     """The states of one task so far, by view; merged, and let go as parcels, when they grow."""
 
-    def __init__(self, domain: Domain, by: By, held_bytes: int) -> None:
-        self.kernel = Kernel(domain)
+    def __init__(self, domain: Domain, by: By, held_bytes: int, dimensions: ReadDimension | None = None) -> None:
+        self.kernel = Kernel(domain, dimensions)
         self._by = by
         self._tables: dict[str, list[pa.Table]] = {}
         self._bytes = 0
@@ -128,12 +138,20 @@ def _run_files(
     tasks: list[list[RawFile]],
     start: Cut,
     end: Cut,
+    marks: Marks,
 ) -> Iterator[pa.RecordBatch]:
-    raw = Raw(with_secrets(settings), domain)
+    own = with_secrets(settings)
+    rows = read_tasks(numbers, Raw(own, domain), tasks, start, end)
+    yield from _run(rows, domain, (), HELD_BYTES, marks, Dimensions(own).table)
+
+
+def read_tasks(
+    numbers: Iterator[pa.RecordBatch], raw: Raw, tasks: list[list[RawFile]], start: Cut, end: Cut
+) -> Iterator[pa.Table]:
+    """In a worker: the records in [start, end) of the files of the tasks with these numbers."""
     files = [file for batch in numbers for number in batch["id"].to_pylist() for file in tasks[number]]
     read = (rows for file in files for rows in raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH))
-    within = (between(rows, start, end) for rows in read)
-    yield from _run(_gathered(within), domain, (), HELD_BYTES)
+    yield from _gathered(between(rows, start, end) for rows in read)
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -148,18 +166,26 @@ def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _run(records: Iterator[pa.Table], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
-    held, buckets = _Held(domain, by, held_bytes), _Buckets()
+def _run(
+    records: Iterator[pa.Table],
+    domain: Domain,
+    by: By,
+    held_bytes: int,
+    marks: Marks = NO_MARKS,
+    dimensions: ReadDimension | None = None,
+) -> Iterator[pa.RecordBatch]:
+    held, buckets = _Held(domain, by, held_bytes, dimensions), Buckets()
 
     def parcels() -> Iterator[pa.RecordBatch]:
         for name, states in held.release():
             keys = [] if name == RUNS else [*by, *held.kernel.keys(name)]
             for bucket, part in buckets.split(states, keys):
-                yield from _parcels(name, bucket, part)
+                yield from to_parcels(name, bucket, part)
 
     for rows in records:
         held.add(RUNS, runs_of(rows))
-        for name, states in held.kernel.run(rows, by).items():
+        marks.parse(held.kernel, rows)
+        for name, states in held.kernel.aggregate(by).items():
             held.add(name, states)
         if held.settle():
             yield from parcels()
@@ -174,7 +200,7 @@ def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes
             held.add(view, decode(parcel["states"]))
             held.settle()
         for name, states in held.release():
-            yield from _parcels(name, bucket, states)
+            yield from to_parcels(name, bucket, states)
 
 
 def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -183,7 +209,8 @@ def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
             yield from decode(states.as_py()).cast(schema).to_batches()
 
 
-def _parcels(name: str, bucket: int, states: pa.Table) -> Iterator[pa.RecordBatch]:
+def to_parcels(name: str, bucket: int, states: pa.Table) -> Iterator[pa.RecordBatch]:
+    """A table as parcels of at most about PIECE_BYTES."""
     rows = max(1, states.num_rows * PIECE_BYTES // max(states.nbytes, 1))
     for start in range(0, states.num_rows, rows):
         piece = states.slice(start, rows)
@@ -193,7 +220,7 @@ def _parcels(name: str, bucket: int, states: pa.Table) -> Iterator[pa.RecordBatc
         )
 
 
-class _Buckets:
+class Buckets:
     """Splits states by a hash of their keys that is the same in every process."""
 
     def __init__(self) -> None:

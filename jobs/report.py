@@ -19,17 +19,18 @@ class Built:
     good: int
     quarantined: int
     markers: int
+    duplicates: int
     seconds: float
 
 
 def report(built: Sequence[Built], seconds: float) -> str:
     """The outcome as a table."""
-    names = ("view", "tile", "rows", "events", "good", "quarantined", "markers", "action", "seconds")
+    names = ("view", "tile", "rows", "events", "good", "quarantined", "markers", "duplicates", "action", "seconds")
     lines = [names] + [
         (
             b.view,
             f"{b.t0} .. {b.t1}",
-            *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers)),
+            *map(str, (b.rows, b.events, b.good, b.quarantined, b.markers, b.duplicates)),
             b.action,
             str(b.seconds),
         )

@@ -6,7 +6,8 @@ RawDamaged is raised and nothing was committed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 
@@ -17,18 +18,23 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from jobs.carry import RUNS, carry_files, collect
+from jobs.repeats import repeats_in
 from jobs.runs import check_runs, join_runs
 from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
+from lake.duplicates import REPEATS
 from lake.errors import RawDamaged
 from lake.kernel import COUNTS, Kernel
-from lake.raw import Raw
+from lake.marks import Marks, needs_marks, read_timeline
+from lake.raw import Raw, lies_between
 from lake.raw_file import RawFile
+from lake.timeline import Versions
 
 # Records after cut(T0) may carry an older append_time if the broker's clock was set back.
 CLOCK_MARGIN = timedelta(days=1)
 MIN_TASKS = 2
 BYTES_PER_TASK = 64 << 20  # of compressed files
+_COUNTED = ("events", "good", "quarantined", "markers", "duplicates")
 
 
 @dataclass(frozen=True)
@@ -52,28 +58,64 @@ class Slice:
     good: int = 0
     quarantined: int = 0
     markers: int = 0
+    duplicates: int = 0
+    announced: Mapping[int, Versions] = field(default_factory=dict)
+    """Of each partition, the highest version of each dimension that was announced before the slice's end."""
 
 
-def compute(session: SparkSession, domain: Domain, raw: Raw, version: DeltaTable, span: Span) -> Slice:
-    """Parse the slice once, for all views. The parcels are persisted; unpersist them."""
+def compute(
+    session: SparkSession,
+    domain: Domain,
+    raw: Raw,
+    version: DeltaTable,
+    span: Span,
+    announced: Mapping[int, Versions],
+) -> Slice:
+    """Parse the slice once, for all views. The parcels are persisted; unpersist them.
+
+    `announced`: of each partition, the dimensions' versions that were announced before the slice.
+    """
     if not count(span.start, span.end):
-        return Slice(span, None, {})
+        return Slice(span, None, {}, announced=announced)
     tasks = _tasks(_files(raw, version, span))
-    parcels = carry_files(session, raw.settings, domain, tasks, span.start, span.end).persist()
     try:
+        marks = _marks(session, domain, raw, version, span, announced)
+        parcels = carry_files(session, raw.settings, domain, tasks, span.start, span.end, marks).persist()
         totals = parcels.groupBy("view").agg(f.sum("rows").alias("rows")).collect()
     except (Py4JJavaError, PySparkException) as error:
         raise _named(error) from error
     check_runs(join_runs(collect(parcels, RUNS)), span.start, span.end, raw.uri)
     counted = Kernel(domain).merge(COUNTS, collect(parcels, COUNTS)).to_pylist()
-    result = Slice(
-        span,
-        parcels,
-        {row["view"]: row["rows"] for row in totals},
-        *(sum(row[name] for row in counted) for name in ("events", "good", "quarantined", "markers")),
-    )
+    sums = {name: sum(row[name] for row in counted) for name in _COUNTED}
+    after = marks.timeline.after(span.end) if marks.timeline else announced
+    result = Slice(span, parcels, {row["view"]: row["rows"] for row in totals}, **sums, announced=after)
     _check_sum(result, raw)
     return result
+
+
+def _marks(
+    session: SparkSession,
+    domain: Domain,
+    raw: Raw,
+    version: DeltaTable,
+    span: Span,
+    announced: Mapping[int, Versions],
+) -> Marks:
+    """What the slice's records get from others, those in the window before the slice included."""
+    if not needs_marks(domain):
+        return Marks()
+    seconds = raw.settings.segment_seconds
+    back = timedelta(seconds=(domain.dedup.segments - 1) * seconds) if domain.dedup else timedelta(0)
+    since = max(span.t0 - back, EPOCH)
+    wider = Span(since, span.t1, raw.cut(since, version), span.end)
+    files = _files(raw, version, wider)
+    # Announcements before the slice are in `announced` already: that they come twice changes no maximum.
+    timeline = read_timeline(raw, files, wider.start, wider.end, seconds, announced)
+    repeats = REPEATS.empty_table()
+    if domain.dedup:
+        found = repeats_in(session, raw.settings, domain, _tasks(files), wider.start, wider.end, timeline)
+        repeats = found.filter(lies_between(found, span.start, span.end))
+    return Marks(timeline, tuple(domain.dimensions), repeats)
 
 
 def _files(raw: Raw, version: DeltaTable, span: Span) -> list[RawFile]:
@@ -100,10 +142,11 @@ def _tasks(files: list[RawFile]) -> list[list[RawFile]]:
 
 def _check_sum(found: Slice, raw: Raw) -> None:
     expected = count(found.span.start, found.span.end)
-    if not expected == found.events == found.good + found.quarantined + found.markers:
+    if not expected == found.events == found.good + found.quarantined + found.markers + found.duplicates:
         raise RawDamaged(
             f"{raw.uri} between {found.span.start} and {found.span.end}: {expected} offsets, {found.events} events = "
-            f"{found.good} good + {found.quarantined} quarantined + {found.markers} markers does not add up; "
+            f"{found.good} good + {found.quarantined} quarantined + {found.markers} markers + "
+            f"{found.duplicates} duplicates does not add up; "
             "nothing was committed; run `tidemark verify`"
         )
 

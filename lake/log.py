@@ -19,6 +19,7 @@ from lake.domain import Domain
 from lake.errors import LogStopped, TidemarkError
 from lake.parse import MARKER_HEADER
 from lake.settings import Settings
+from lake.timeline import ANNOUNCEMENT_HEADER
 
 MAX_VALUE_BYTES = 2 * 1024 * 1024
 # A value at the limit travels in a batch with its key, its headers and the batch's own header.
@@ -75,13 +76,21 @@ class Log:
         A marker has a null value; its header says which cut it seals and how many partitions there were.
         """
         header = json.dumps({"t": epoch_ms(t), "partitions": partitions}).encode()
+        return self._send_markers(partitions, [(MARKER_HEADER, header)])
+
+    def announce(self, dimension: str, version: int) -> None:
+        """Write a marker to each partition that says: from its next segment on, this version holds."""
+        told = json.dumps({"dimension": dimension, "version": version}).encode()
+        self._send_markers(self.partitions(), [(MARKER_HEADER, b"{}"), (ANNOUNCEMENT_HEADER, told)])
+
+    def _send_markers(self, partitions: int, headers: list[tuple[str, bytes]]) -> dict[int, tuple[int, int]]:
         producer = KafkaProducer(bootstrap_servers=self._settings.kafka_bootstrap, acks="all")
         try:
             sent = {
                 p: producer.send(
                     self._domain.topic,
                     key=MARKER_HEADER.encode(),
-                    headers=[(MARKER_HEADER, header)],
+                    headers=headers,
                     partition=p,
                 )
                 for p in range(partitions)

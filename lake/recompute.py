@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from lake.cuts import Cut
 from lake.errors import RawDamaged
 from lake.kernel import COUNTS, Kernel
+from lake.marks import Marks
 from lake.raw import Raw, lies_between
 from lake.raw_schema import RAW_SCHEMA
 
@@ -22,10 +23,11 @@ _PARTS = 20
 
 
 class Recompute:
-    """States of each view below its head, from raw records in any order, and every offset seen."""
+    """States of each view below its head, from raw records in any order, and every offset seen; `marks` are theirs."""
 
-    def __init__(self, kernel: Kernel, heads: Mapping[str, Cut]) -> None:
+    def __init__(self, kernel: Kernel, heads: Mapping[str, Cut], marks: Marks) -> None:
         self._kernel = kernel
+        self._marks = marks
         self._heads = heads
         self._distinct = [dict(head) for head in {tuple(sorted(head.items())) for head in heads.values()}]
         self._parts: dict[str, list[pa.Table]] = {name: [] for name in [*heads, COUNTS]}
@@ -37,7 +39,8 @@ class Recompute:
         below = np.zeros(len(rows), np.int64)
         for bit, head in enumerate(self._distinct):
             below |= lies_between(rows, {}, head).to_numpy(zero_copy_only=False).astype(np.int64) << bit
-        states = self._kernel.run(rows.append_column("below", pa.array(below)), ("below",), list(self._parts))
+        self._marks.parse(self._kernel, rows.append_column("below", pa.array(below)))
+        states = self._kernel.aggregate(("below",), list(self._parts))
         for name, parts in self._parts.items():
             parts.append(self._below(states[name], name))
             if len(parts) > _PARTS:

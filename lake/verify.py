@@ -11,16 +11,19 @@ import duckdb
 import pyarrow as pa
 
 from lake.cuts import Cut, count, format_time, upper
+from lake.dimensions import Dimensions
 from lake.domain import Domain
 from lake.errors import MartDamaged, MissingCoverage
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
+from lake.marks import Marks, marks_of, needs_marks
 from lake.raw import Raw
 from lake.recompute import Recompute, records
 from lake.serving import Answer, Serving
 from lake.settings import Settings
 
 _EXAMPLES = 5
+_KINDS = ("good", "quarantined", "markers", "duplicates")
 
 
 @dataclass
@@ -77,7 +80,12 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     table = raw.await_positions(head, settings.verify_timeout_seconds)
     report.problems += _check_log(Log(settings, domain), raw.positions(table))
     heads = {**{view: answer.head for view, answer in answers.items()}, QUARANTINE: quarantine.cut}
-    recompute = Recompute(Kernel(domain), heads)
+    kernel = Kernel(domain, Dimensions(settings).table)
+    # What cannot be read is told once, by the second pass.
+    marks = (
+        marks_of(kernel, domain, records(raw, table, []), settings.segment_seconds) if needs_marks(domain) else Marks()
+    )
+    recompute = Recompute(kernel, heads, marks)
     for rows in records(raw, table, report.problems):
         recompute.add(rows)
     _check_raw(report, recompute, raw.positions(table), head)
@@ -107,8 +115,8 @@ def _check_raw(report: Report, recompute: Recompute, positions: Cut, head: Cut) 
     for partition in sorted(positions.keys() | seen.keys()):
         records, distinct = seen.get(partition, (0, 0))
         held = positions.get(partition, 0)
-        row = counted.get(partition, {"good": 0, "quarantined": 0, "markers": 0})
-        kinds = {kind: row[kind] for kind in ("good", "quarantined", "markers")}
+        row = counted.get(partition, dict.fromkeys(_KINDS, 0))
+        kinds = {kind: row[kind] for kind in _KINDS}
         report.partitions.append(
             {"partition": partition, "offsets": held, "records": records, **kinds, "head": head.get(partition, 0)}
         )

@@ -11,9 +11,8 @@ from dashboard.sql_panel import show_sql
 from dashboard.status import show_status
 from dashboard.verify_panel import Verifier, show_report, show_verify
 from dashboard.view_panel import show_view
-from lake.domain import Domain, load_domains
 from lake.errors import TidemarkError
-from lake.serving import Serving
+from lake.registry import live_domains
 from lake.settings import load_settings
 from lake.sql import Prompt
 
@@ -22,18 +21,20 @@ STEPS = [30, 60, 120, 360]
 
 
 @st.cache_resource(show_spinner=False)
-def connect() -> tuple[dict[str, Domain], Prompt, dict[str, Verifier]]:
-    """Once a process, shared by every visitor: the domains, their servings, their verifications."""
+def connect() -> tuple[Prompt, dict[str, Verifier]]:
+    """Once a process, shared by every visitor: the prompt with the domains' servings, their verifications."""
     settings = load_settings()
-    domains = load_domains(settings.domains_dir)
+    domains = live_domains(settings)
     prompt = Prompt(settings, domains)
-    return domains, prompt, {name: Verifier(settings, d, prompt.serving(name)) for name, d in domains.items()}
+    return prompt, {name: Verifier(settings, name, prompt) for name in domains}
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
-def live(domain: Domain, serving: Serving, verifier: Verifier, steps: int) -> None:
-    """What changes by itself."""
+def live(name: str, prompt: Prompt, verifier: Verifier, steps: int) -> None:
+    """What changes by itself; also the version that is served."""
     try:
+        serving = prompt.serving(name)
+        domain = serving.domain
         answers = {name: serving.answer(name) for name in domain.views}
     except TidemarkError as error:
         st.error(str(error), icon=":material/cloud_off:")
@@ -45,10 +46,10 @@ def live(domain: Domain, serving: Serving, verifier: Verifier, steps: int) -> No
 
 
 def page() -> None:
-    domains, prompt, verifiers = connect()
+    prompt, verifiers = connect()
     with st.sidebar:
         st.markdown("# Tidemark")
-        domain = domains[st.selectbox("Domain", list(domains), key="domain")]
+        domain = prompt.serving(st.selectbox("Domain", list(verifiers), key="domain")).domain
         st.markdown(domain.description)
         if domain.owner:
             st.caption(f"Owner: {domain.owner}")
@@ -56,7 +57,7 @@ def page() -> None:
         st.divider()
         st.fragment(show_verify, run_every=REFRESH_SECONDS)(verifiers[domain.name])
     st.title(domain.name.replace("_", " ").capitalize(), anchor=False)
-    live(domain, prompt.serving(domain.name), verifiers[domain.name], steps)
+    live(domain.name, prompt, verifiers[domain.name], steps)
     show_sql(prompt, next(iter(domain.views)))
 
 

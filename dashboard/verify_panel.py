@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from lake.domain import Domain
 from lake.errors import TidemarkError
-from lake.serving import Serving
 from lake.settings import Settings
+from lake.sql import Prompt
 from lake.verify import Report, verify
 
 
@@ -30,8 +29,8 @@ class Verified:
 class Verifier:
     """The verifications of one domain."""
 
-    def __init__(self, settings: Settings, domain: Domain, serving: Serving) -> None:
-        self._settings, self._domain, self._serving = settings, domain, serving
+    def __init__(self, settings: Settings, domain: str, prompt: Prompt) -> None:
+        self._settings, self._domain, self._prompt = settings, domain, prompt
         self._running = threading.Lock()
         self.last: Verified | None = None
 
@@ -42,12 +41,13 @@ class Verifier:
     def start(self) -> None:
         """Begin one, unless one is running."""
         if self._running.acquire(blocking=False):
-            threading.Thread(target=self._run, name=f"verify {self._domain.name}", daemon=True).start()
+            threading.Thread(target=self._run, name=f"verify {self._domain}", daemon=True).start()
 
     def _run(self) -> None:
         at = datetime.now(UTC)
         try:
-            self.last = Verified(at, verify(self._settings, self._domain, self._serving))
+            serving = self._prompt.serving(self._domain)
+            self.last = Verified(at, verify(self._settings, serving.domain, serving))
         except TidemarkError as error:
             self.last = Verified(at, None, str(error))
         except Exception as error:  # whatever it was, a verdict that is old must not stand as the last one

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +77,11 @@ class External:
         folder = f"{self._settings.bucket}/external"
         selector = fs.FileSelector(folder, allow_not_found=True, recursive=True)
         found: dict[str, set[int]] = {}
-        for info in filesystem(self._settings).get_file_info(selector):
+        try:
+            infos = filesystem(self._settings).get_file_info(selector)
+        except OSError as error:
+            raise BadExternal(f"the lake does not answer ({error}); is it up (`tidemark status`)?") from error
+        for info in infos:
             match info.path.removeprefix(f"{folder}/").split("/"):
                 # Only a committed version has this; the files of one that was begun and given up do not count.
                 case [name, version, "_delta_log", "00000000000000000000.json"]:
@@ -162,21 +167,20 @@ def _read(path: str, suffix: str, source: str) -> pa.Table:
             # A table function's argument must be a constant, and a path may hold anything.
             reader = _READERS[suffix].replace("$path", "'" + path.replace("'", "''") + "'")
             db.execute(f"CREATE TABLE arrived AS SELECT * FROM {reader}")
-            found = db.table("arrived")
-            _check(found, source)
-            columns = ", ".join(
-                f'{_storable(name, str(kind))} AS "{name}"'
-                for name, kind in zip(found.columns, found.types, strict=True)
-            )
-            return db.sql(f"SELECT {columns} FROM arrived").to_arrow_table()
+            found = db.sql("FROM arrived")
+            _check(found.columns, db.execute("SELECT 1 FROM arrived LIMIT 1").fetchall() != [], source)
+            kinds = zip(found.columns, map(str, found.types), strict=True)
+            columns = [f'{_storable(name, kind)} AS "{name}"' for name, kind in kinds]
+            return db.sql(f"SELECT {', '.join(columns)} FROM arrived").to_arrow_table()
         except duckdb.Error as error:
-            raise BadExternal(f"'{source}' cannot be read as {suffix[1:]}: {error}") from None
+            first, _, _ = str(error).partition("\n\n")
+            raise BadExternal(f"'{source}' cannot be read as {suffix[1:]}: {first}") from None
 
 
-def _check(found: duckdb.DuckDBPyRelation, source: str) -> None:
-    if not found.columns or not found.fetchone():
-        raise BadExternal(f"'{source}' has {'no rows' if found.columns else 'no columns'}; nothing was added")
-    for name in found.columns:
+def _check(columns: Sequence[str], has_rows: bool, source: str) -> None:
+    if not has_rows:
+        raise BadExternal(f"'{source}' has no rows; nothing was added")
+    for name in columns:
         if not name.strip() or '"' in name or _BAD_IN_COLUMN.search(name):
             better = re.sub(r"\W+", "_", name).strip("_").lower() or "column_1"
             raise BadExternal(f"'{source}' has a column '{name}', which a table cannot have; rename it '{better}'")

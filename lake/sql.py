@@ -5,24 +5,39 @@
     speed.revenue_by_country_hour    the same of the speed layer alone, from the frontier to the head
     raw.shop                         every record as received
     quarantine.shop                  the bad ones before the frontier, with a reason
+    external.prices                  the newest version of what a person brought in; "prices@2" is the second
+    catalog.columns                  what each column is, its unit and lineage; catalog.views, .domains, .dimensions
 
-Only the tables that a query names are computed, and only when it is asked.
+Only the tables that a query names are computed, and only when it is asked. A query about tables (duckdb_columns(),
+information_schema, SHOW) finds all of them, with the catalogue as comments; those that it does not name are empty.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
 
+from lake.catalogue import Catalogue
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
+from lake.external import External
+from lake.kernel import QUARANTINE
 from lake.live import LiveServing
 from lake.raw import Raw
+from lake.raw_schema import RAW_SCHEMA
 from lake.serving import Answer, Serving
 from lake.settings import Settings
+
+_CATALOGUE = ("domains", "dimensions", "views", "columns")
+_SCHEMAS = ("marts", "speed", "raw", "quarantine", "external", "catalog")
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+_WORD = re.compile(r"[\w.]+(?:@\d+)?")
+_ABOUT_TABLES = re.compile(r"\b(duckdb_\w+|information_schema|show|pg_catalog|sqlite_master)\b", re.IGNORECASE)
+_LAYERS = {"": "", "marts.": "the batch layer alone, up to the frontier", "speed.": "the speed layer alone, from there"}
 
 
 class Prompt:
@@ -32,6 +47,8 @@ class Prompt:
         self._settings = settings
         self._domains = dict(domains)
         self._servings: dict[str, LiveServing] = {}
+        self._external = External(settings)
+        self._catalogued: tuple[list[Domain], Catalogue] | None = None
 
     @property
     def _owners(self) -> dict[str, str]:
@@ -39,9 +56,10 @@ class Prompt:
 
     @property
     def tables(self) -> list[str]:
-        """Every name a query may use."""
-        views = [f"{schema}{view}" for view in self._owners for schema in ("", "marts.", "speed.")]
-        return views + [f"{schema}.{domain}" for domain in self._domains for schema in ("raw", "quarantine")]
+        """Every name a query may use, but for external data, which is in the lake (`tidemark external list`)."""
+        views = [f"{schema}{view}" for view in self._owners for schema in _LAYERS]
+        records = [f"{schema}.{domain}" for domain in self._domains for schema in ("raw", "quarantine")]
+        return views + records + [f"catalog.{name}" for name in _CATALOGUE]
 
     def query(self, statement: str) -> pa.Table:
         """The rows of a SELECT. Raises TidemarkError with what is wrong with the statement."""
@@ -49,14 +67,19 @@ class Prompt:
             self.serving(domain)  # another version of it may be live by now, with other views
         with duckdb.connect() as db:
             db.execute("SET TimeZone = 'UTC'")
-            for schema in ("marts", "speed", "raw", "quarantine"):
+            for schema in _SCHEMAS:
                 db.execute(f"CREATE SCHEMA {schema}")
             try:
                 answers: dict[str, tuple[Serving, Answer]] = {}
-                for name in self._named(statement):
-                    db.register("arriving", self._table(name, answers))
-                    db.execute(f"CREATE TABLE {name} AS SELECT * FROM arriving")
-                    db.unregister("arriving")
+                named = self._named(statement)
+                for name in named:
+                    _create(db, name, self._table(name, answers))
+                if _ABOUT_TABLES.search(statement):
+                    for name in self.tables:
+                        if name not in named:
+                            _create(db, name, self._empty(name))
+                    for comment in self._comments():
+                        db.execute(comment)
                 # Tables are copied in by now; a query has no business with this machine's files.
                 db.execute("SET enable_external_access = false")
                 return db.sql(statement).to_arrow_table()
@@ -75,17 +98,33 @@ class Prompt:
         self._domains[domain] = serving.domain
         return serving
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """What there is to ask now; made when it is asked for, and again when another version is live."""
+        domains = list(self._domains.values())
+        if self._catalogued is None or self._catalogued[0] != domains:
+            self._catalogued = domains, Catalogue(domains)
+        return self._catalogued[1]
+
     def _named(self, statement: str) -> list[str]:
         """The tables that a statement mentions; one too many, in a comment say, only costs its computing."""
-        words = set(re.findall(r"[\w.]+", statement.replace('"', "").lower()))
-        return [name for name in self.tables if name in words]
+        words = set(_WORD.findall(_TEXT.sub("", statement).replace('"', "").lower()))
+        external = sorted(word for word in words if word.startswith("external."))
+        return [name for name in self.tables if name in words] + external
 
     def _table(self, name: str, answers: dict[str, tuple[Serving, Answer]]) -> pa.Table:
         schema, _, table = name.rpartition(".")
-        if schema == "raw":
-            return self._raw(table)
-        if schema == "quarantine":
-            return self._quarantine(table)
+        match schema:
+            case "raw":
+                return self._raw(table)
+            case "quarantine":
+                serving = self.serving(table)
+                return serving.quarantine(serving.pin())
+            case "catalog":
+                return self.catalogue.tables()[table]
+            case "external":
+                bare, _, version = table.partition("@")
+                return self._external.table(bare, int(version) if version else None)
         if table not in answers:
             serving = self.serving(self._owners[table])
             answers[table] = serving, serving.answer(table)
@@ -94,11 +133,47 @@ class Prompt:
             return serving.values(answer)
         return serving.present(table, {"marts": answer.batch, "speed": answer.speed}[schema])
 
+    def _empty(self, name: str) -> pa.Table:
+        """The table without its rows; nothing but the definitions is asked for it."""
+        schema, _, table = name.rpartition(".")
+        if schema == "raw":
+            return RAW_SCHEMA.empty_table()
+        if schema == "catalog":
+            return self.catalogue.tables()[table].slice(0, 0)
+        if schema == "quarantine":
+            return self.serving(table).kernel.schema(QUARANTINE).empty_table()
+        serving = self.serving(self._owners[table])
+        return serving.present(table, serving.kernel.schema(serving.kernel.stored(table)).empty_table())
+
     def _raw(self, domain: str) -> pa.Table:
         raw = Raw(self._settings, self._domains[domain])
         table = raw.table()
         return pa.concat_tables(raw.scan({}, raw.positions(table), table))
 
-    def _quarantine(self, domain: str) -> pa.Table:
-        serving = self.serving(domain)
-        return serving.quarantine(serving.pin())
+    def _comments(self) -> Iterator[str]:
+        """COMMENT statements for all tables, from the catalogue."""
+        for name, domain in self._domains.items():
+            yield _comment("TABLE", f"raw.{name}", f"every record of topic {domain.topic} as received")
+            yield _comment("TABLE", f"quarantine.{name}", "records that are no valid events, with the reason")
+        for name in _CATALOGUE:
+            yield _comment("TABLE", f"catalog.{name}", f"all {name} there are")
+        for view in self._owners:
+            entry = self.catalogue.entry(view)
+            owner = f"owner: {entry.owner}" if entry.owner else ""
+            for schema, layer in _LAYERS.items():
+                told = "; ".join(part for part in (entry.description, layer, owner) if part)
+                yield _comment("TABLE", schema + view, told)
+                for column in entry.columns:
+                    yield _comment("COLUMN", f'{schema}{view}."{column.name}"', column.comment)
+
+
+def _create(db: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    schema, dot, table = name.rpartition(".")
+    db.register("arriving", rows)
+    db.execute(f'CREATE TABLE {schema}{dot}"{table}" AS SELECT * FROM arriving')
+    db.unregister("arriving")
+
+
+def _comment(kind: str, name: str, text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"COMMENT ON {kind} {name} IS '{quoted}'"

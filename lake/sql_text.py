@@ -11,6 +11,7 @@ _WIDTH = 110
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\s+|[(),]|[^\s'"(),]+""")
 _CLAUSES = ("WITH", "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "LIMIT", "LEFT", "UNION")
 _OPENING = ("SELECT", "WITH")
+_JOINTS = ("WHEN", "ELSE", "OR", "AND", "|")
 
 
 def layout(sql: str) -> str:
@@ -38,8 +39,13 @@ class _Layout:
                 self._lines[-1] += token
             elif token == "," and self._nested[-1]:
                 self._lines[-1] += token
-                if len(self._lines[-1]) + _length_of_item(tokens, index + 1) > _WIDTH:
+                if self._lines[-1].strip() == "),":  # the end of one of WITH's tables
+                    self._begin_line(0)
+                elif len(self._lines[-1]) + _length_of_item(tokens, index + 1) > _WIDTH:
                     self._begin_line(1)
+            elif token in _JOINTS and len(self._lines[-1]) > _WIDTH:
+                self._begin_line(2)
+                self._lines[-1] += token
             else:
                 self._lines[-1] += "" if token == " " and not self._lines[-1].strip() else token
         return "\n".join(line.rstrip() for line in self._lines if line.strip())

@@ -9,6 +9,7 @@ import typer
 
 from lake.catalogue import Catalogue, Column, Entry
 from lake.domain import load_domains
+from lake.registry import live_domains
 from lake.screen import console, print_json, print_table
 from lake.settings import load_settings
 
@@ -22,10 +23,12 @@ def catalog(
     name: Annotated[
         str | None, typer.Argument(help="A domain, a dimension (shop.users), a view, or a column (shop.amount).")
     ] = None,
+    live: Annotated[bool, typer.Option(help="What is served, instead of what the domain files say.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")] = False,
 ) -> None:
     """What there is: domains, dimensions, views and columns, with owner, unit, type and lineage."""
-    catalogue = Catalogue(load_domains(load_settings().domains_dir).values())
+    settings = load_settings()
+    catalogue = Catalogue((live_domains(settings) if live else load_domains(settings.domains_dir)).values())
     entries = list(catalogue.entries.values())
     if name is None:
         documents = [_entry_document(catalogue, entry) for entry in entries]

@@ -12,6 +12,7 @@ from lake.errors import TidemarkError
 from lake.explain import Explanation
 from lake.explain import explain as explain_view
 from lake.expressions import nearest
+from lake.registry import live_domains
 from lake.screen import print_json, print_table
 from lake.settings import load_settings
 
@@ -23,10 +24,12 @@ def add_to(app: typer.Typer) -> None:
 
 def explain(
     view: Annotated[str, typer.Argument(help="A view of any domain.")],
+    live: Annotated[bool, typer.Option(help="What is served, instead of what the domain files say.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")] = False,
 ) -> None:
     """Which grouping each part of a view uses in both layers, what is stored, what is computed at read, and its SQL."""
-    told = explain_view(owner(load_domains(load_settings().domains_dir), view), view)
+    settings = load_settings()
+    told = explain_view(owner(live_domains(settings) if live else load_domains(settings.domains_dir), view), view)
     print_json(asdict(told)) if as_json else _print(told)
 
 

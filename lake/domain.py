@@ -6,69 +6,24 @@ Invariant: a Domain that exists is valid; whatever is wrong in the YAML is said 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
-from lake import expressions
 from lake.domain_errors import Mistake, Mistakes, mistakes_of, shown, tell
 from lake.errors import BadDomain
 from lake.expressions import nearest
 from lake.fields import RESERVED, EventField, Name, Strict
 from lake.formats import Format, Json, read_format
+from lake.inputs import Dedup, Dimension, Source
 from lake.view import View, expression_mistakes, view_mistakes
 from lake.yaml_file import BadYaml, YamlFile, read_yaml
 
 APPEND_TIME = "append_time"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
-class Dimension(Strict):
-    """A table that comes in versions, such as the users; its columns are `users.country` in the views.
-
-    A row is joined where the dimension's key equals `on`, an expression over the event; without one, all are NULL.
-    """
-
-    on: str
-    columns: dict[Name, str] = Field(min_length=1)
-    description: str = ""
-    owner: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> Dimension:
-        for name, kind in self.columns.items():
-            try:
-                field = EventField(type=kind)
-            except ValidationError as error:
-                raise ValueError(f"columns.{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-            if field.item:
-                raise ValueError(f"columns.{name}: a dimension's column cannot be a {kind}; use a string or a number")
-        return self
-
-
-class Dedup(Strict):
-    """Events with the same `key` are one: the first. Looked for in the same partition, within `segments` segments.
-
-    An event is a duplicate if the good event with its key before it, duplicate or not, stands in its segment or one of
-    the `segments` - 1 before. One with another payload is no duplicate but a conflict, which goes to quarantine.
-    Producers must partition by the key.
-    """
-
-    key: str
-    segments: int = Field(ge=1, le=10_000)
-
-
-class Source(Strict):
-    """A topic that feeds this one: the events of another domain for which `where` holds, their bytes untouched.
-
-    Without `key` an event keeps its key, so events of one key stay in order; with it, they are partitioned anew.
-    """
-
-    domain: Name
-    where: str | None = None
-    key: str | None = None
 
 
 class Domain(Strict):
@@ -241,29 +196,57 @@ def _text(path: Path) -> str:
 
 
 def load_domains(directory: Path) -> dict[str, Domain]:
-    """Every domain of a directory, by name. View names are unique over all, since SQL sees them side by side."""
-    domains = {p.stem: load_domain(p.stem, directory) for p in sorted(directory.glob("*.yaml"))}
-    owners: dict[str, str] = {}
-    for domain in domains.values():
-        for view in domain.views:
-            if view in owners:
-                raise BadDomain(
-                    f"{directory}/{domain.name}.yaml: views.{view}: domain '{owners[view]}' has a view of that name; "
-                    "rename one"
-                )
-            owners[view] = domain.name
-        for number, source in enumerate(domain.sources):
-            _check_source(f"{directory}/{domain.name}.yaml: sources.{number}", domain, source, domains)
-    return domains
+    """Every domain of a directory, by name. View names are unique over all, since SQL sees them side by side.
+
+    Raises BadDomain with all the mistakes of all the files.
+    """
+    domains: dict[str, Domain | None] = {}
+    told = []
+    for path in sorted(directory.glob("*.yaml")):
+        try:
+            domains[path.stem] = load_domain(path.stem, directory)
+        except BadDomain as error:
+            domains[path.stem] = None
+            told.append(str(error))
+    for name, domain in domains.items():
+        if domain and (found := list(_mistakes_between(domain, domains))):
+            path = directory / f"{name}.yaml"
+            told.append(tell(found, str(path), read_yaml(_text(path))))
+    if told:
+        raise BadDomain("\n".join(told))
+    return {name: domain for name, domain in domains.items() if domain}
 
 
-def _check_source(place: str, domain: Domain, source: Source, domains: dict[str, Domain]) -> None:
-    if source.domain == domain.name or source.domain not in domains:
-        others = [name for name in domains if name != domain.name]
-        raise BadDomain(f"{place}.domain: '{source.domain}' is no other domain; {nearest(source.domain, others)}")
-    for key, expression in (("where", source.where), ("key", source.key)):
-        if expression:
-            try:
-                expressions.check(expression, domains[source.domain].fields)
-            except ValueError as error:
-                raise BadDomain(f"{place}.{key}: {error}") from None
+def _mistakes_between(domain: Domain, domains: Mapping[str, Domain | None]) -> Iterator[Mistake]:
+    """What is wrong in a domain because of the others; of those that are None nothing is known."""
+    for other in takewhile(lambda d: d is not domain, domains.values()):
+        for view in domain.views if other else ():
+            if other and view in other.views:
+                yield Mistake(("views", view), f"domain '{other.name}' has a view of that name; rename one")
+    for number, source in enumerate(domain.sources):
+        path = ("sources", number)
+        if source.domain == domain.name or source.domain not in domains:
+            others = [name for name in domains if name != domain.name]
+            yield Mistake((*path, "domain"), f"'{source.domain}' is no other domain; {nearest(source.domain, others)}")
+        elif (origin := domains[source.domain]) is not None:
+            for key, expression in (("where", source.where), ("key", source.key)):
+                if expression is not None:
+                    yield from expression_mistakes((*path, key), expression, origin.fields, f"field of {origin.name}")
+            if circle := _circle(domain, origin, domains):
+                said = f"{' from '.join(circle)}: events would go round for ever; take one of these sources out"
+                yield Mistake(path, said)
+
+
+def _circle(domain: Domain, origin: Domain, domains: Mapping[str, Domain | None]) -> list[str]:
+    """The way from a domain over one of its origins back to itself, empty if there is none."""
+    ways = [[domain.name, origin.name]]
+    seen = {origin.name}
+    for way in ways:
+        last = domains.get(way[-1])
+        for name in (source.domain for source in last.sources) if last else ():
+            if name == domain.name:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []

@@ -12,6 +12,7 @@ from lake.domain import load_domain, load_domains
 from lake.errors import BadDomain
 from lake.kernel import Kernel
 from lake.settings import Settings
+from lake.yaml_file import read_yaml
 
 SHIPPED = Settings().domains_dir
 
@@ -73,7 +74,7 @@ REVENUE = "views/revenue_by_country_hour"
     ],
 )
 def test_a_mistake_is_told_with_file_field_and_fix(edit, said: str, tmp_path: Path) -> None:
-    data = copy.deepcopy(yaml.safe_load((SHIPPED / "shop.yaml").read_text()))
+    data = copy.deepcopy(read_yaml((SHIPPED / "shop.yaml").read_text()).data)
     edit(data)
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(data))
     with pytest.raises(BadDomain, match=said) as raised:
@@ -90,7 +91,7 @@ def test_a_mistake_is_told_with_file_field_and_fix(edit, said: str, tmp_path: Pa
     ],
 )
 def test_a_wrong_type_is_told_when_the_view_is_compiled(edit, said: str, tmp_path: Path) -> None:
-    data = yaml.safe_load((SHIPPED / "shop.yaml").read_text())
+    data = read_yaml((SHIPPED / "shop.yaml").read_text()).data
     edit(data)
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(data))
     with pytest.raises(BadDomain, match=said):
@@ -106,7 +107,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_told(tmp_path: Path) -> None:
 
 
 def test_two_domains_may_not_have_a_view_of_one_name(tmp_path: Path) -> None:
-    data = yaml.safe_load((SHIPPED / "shop.yaml").read_text())
+    data = read_yaml((SHIPPED / "shop.yaml").read_text()).data
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(data))
     (tmp_path / "store.yaml").write_text(yaml.safe_dump(data | {"domain": "store"}))
     with pytest.raises(BadDomain, match="domain 'shop' has a view of that name"):

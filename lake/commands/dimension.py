@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
+import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import pyarrow as pa
 import typer
@@ -38,8 +40,9 @@ def load(
     name: Annotated[str, typer.Argument(help="The dimension, as domains declare it.")],
     source: Annotated[
         str,
-        typer.Argument(help="A CSV, Parquet or JSON file with a column `key`, or postgresql://... with ?table=NAME."),
+        typer.Argument(help="A CSV, Parquet or JSON file with a column `key`, or postgresql://user@host/database."),
     ],
+    table: Annotated[str | None, typer.Option(help="The table in Postgres; the dimension's name by default.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Write a new version into the lake and announce it to every domain that joins it.
@@ -48,7 +51,7 @@ def load(
     """
     settings = load_settings()
     owners = _owners(settings, name)
-    rows = read_rows(source)
+    rows = read_rows(source, table or name)
     version = Dimensions(settings).load(name, rows, [domain.dimensions[name].columns for domain in owners])
     for domain in owners:
         Log(settings, domain).announce(name, version)
@@ -71,25 +74,19 @@ def list_(as_json: _Json = False) -> None:
     settings = load_settings()
     domains = load_domains(settings.domains_dir).values()
     names = sorted({name for domain in domains for name in domain.dimensions})
-    found = [
-        {
-            "dimension": name,
-            "newest": Dimensions(settings).newest(name),
-            "domains": [domain.name for domain in domains if name in domain.dimensions],
-        }
-        for name in names
-    ]
+    newest = {name: Dimensions(settings).newest(name) for name in names}
+    owners = {name: [domain.name for domain in domains if name in domain.dimensions] for name in names}
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps([{"dimension": n, "newest": newest[n], "domains": owners[n]} for n in names]))
         return
-    for row in found:
-        print(f"{row['dimension']}: version {row['newest'] or 'none yet'}, joined by {', '.join(row['domains'])}")
+    for name in names:
+        print(f"{name}: version {newest[name] or 'none yet'}, joined by {', '.join(owners[name])}")
 
 
-def read_rows(source: str) -> pa.Table:
-    """The rows of a file or of a Postgres table. Raises BadDimension with what was expected."""
+def read_rows(source: str, table: str) -> pa.Table:
+    """The rows of a file, or of a table in Postgres. Raises BadDimension with what was expected."""
     if source.startswith(("postgres://", "postgresql://")):
-        return _from_postgres(source)
+        return _from_postgres(source, table)
     path = Path(source)
     if not path.is_file():
         raise BadDimension(f"there is no file {source}")
@@ -102,9 +99,18 @@ def read_rows(source: str) -> pa.Table:
         raise BadDimension(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _from_postgres(url: str) -> pa.Table:
-    """`postgresql://user@host/database?table=users`; the password comes from PGPASSWORD or ~/.pgpass, as for psql."""
-    raise BadDimension(f"{url}: reading from Postgres needs a driver, which this installation lacks")
+def _from_postgres(url: str, table: str) -> pa.Table:
+    """All rows of a table; the password comes from PGPASSWORD or ~/.pgpass, as for psql, and is in no message."""
+    quoted = ".".join(f'"{part}"' for part in table.replace('"', "").split("."))
+    try:
+        with adbc.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {quoted}")
+            return cursor.fetch_arrow_table()
+    except adbc.Error as error:
+        raise BadDimension(
+            f"table {table} cannot be read from Postgres at {urlsplit(url).hostname or 'this machine'} "
+            f"({str(error).splitlines()[0]}); give the password in PGPASSWORD, another table with --table"
+        ) from None
 
 
 def _owners(settings: Settings, name: str) -> list[Domain]:

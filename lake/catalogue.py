@@ -6,7 +6,7 @@ column or what the broker adds, and from there to the topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import duckdb
@@ -16,7 +16,8 @@ from lake import expressions
 from lake.domain import APPEND_TIME, Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
-from lake.kernel import Kernel
+from lake.kernel import QUARANTINE, Kernel
+from lake.raw_schema import RAW_SCHEMA
 from lake.view import MeasureUse, View
 
 _OF_THE_SAME_UNIT = ("sum", "min", "max", "avg", "stddev", "first", "last", "quantiles")
@@ -74,9 +75,13 @@ class Catalogue:
 
     def __init__(self, domains: Iterable[Domain]) -> None:
         self.entries: dict[str, Entry] = {}
+        self.schemas: dict[str, pa.Schema] = {}
+        """The columns of each view's values, of raw.<domain> and of quarantine.<domain>."""
         for domain in domains:
-            for entry in _entries(domain):
-                self.entries[entry.name] = entry
+            kernel = Kernel(domain)
+            self.schemas |= {view: value_schema(kernel, view) for view in domain.views}
+            self.schemas |= {f"raw.{domain.name}": RAW_SCHEMA, f"quarantine.{domain.name}": kernel.schema(QUARANTINE)}
+            self.entries |= {entry.name: entry for entry in _entries(domain, self.schemas)}
 
     def entry(self, name: str) -> Entry:
         """Raises TidemarkError with the nearest name."""
@@ -154,8 +159,7 @@ def measure_text(use: MeasureUse) -> str:
     return f"{use.kind}({', '.join([use.of, *options])})"
 
 
-def _entries(domain: Domain) -> Iterator[Entry]:
-    kernel = Kernel(domain)
+def _entries(domain: Domain, schemas: Mapping[str, pa.Schema]) -> Iterator[Entry]:
     topics = (f"topic {domain.topic}", *(f"domain {source.domain}" for source in domain.sources))
     yield Entry(domain.name, "domain", domain.name, domain.description, domain.owner, topics, tuple(_fields(domain)))
     for name, dimension in domain.dimensions.items():
@@ -164,7 +168,7 @@ def _entries(domain: Domain) -> Iterator[Entry]:
         owner = dimension.owner or domain.owner
         yield Entry(f"{domain.name}.{name}", "dimension", domain.name, dimension.description, owner, reads, columns)
     for view in domain.views.values():
-        yield _Lineage(domain, view, kernel).entry()
+        yield _Lineage(domain, view, schemas).entry()
 
 
 def _fields(domain: Domain) -> Iterator[Column]:
@@ -183,11 +187,11 @@ def _allowed(values: tuple[str, ...] | None, low: float | None, high: float | No
 class _Lineage:
     """One view, and what each name in its expressions stands for."""
 
-    def __init__(self, domain: Domain, view: View, kernel: Kernel) -> None:
+    def __init__(self, domain: Domain, view: View, schemas: Mapping[str, pa.Schema]) -> None:
         self._domain, self._view = domain, view
-        self._types = column_types(value_schema(kernel, view.name))
+        self._types = column_types(schemas[view.name])
         if view.over:
-            below = _Lineage(domain, domain.views[view.over], kernel).entry().columns
+            below = _Lineage(domain, domain.views[view.over], schemas).entry().columns
             self._units = {column.name: column.unit for column in below}
         else:
             self._units = dict.fromkeys(domain.columns, "") | {name: f.unit for name, f in domain.fields.items()}

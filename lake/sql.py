@@ -25,10 +25,8 @@ from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
 from lake.external import External
-from lake.kernel import QUARANTINE
 from lake.live import LiveServing
 from lake.raw import Raw
-from lake.raw_schema import RAW_SCHEMA
 from lake.serving import Answer, Serving
 from lake.settings import Settings
 
@@ -136,14 +134,10 @@ class Prompt:
     def _empty(self, name: str) -> pa.Table:
         """The table without its rows; nothing but the definitions is asked for it."""
         schema, _, table = name.rpartition(".")
-        if schema == "raw":
-            return RAW_SCHEMA.empty_table()
         if schema == "catalog":
             return self.catalogue.tables()[table].slice(0, 0)
-        if schema == "quarantine":
-            return self.serving(table).kernel.schema(QUARANTINE).empty_table()
-        serving = self.serving(self._owners[table])
-        return serving.present(table, serving.kernel.schema(serving.kernel.stored(table)).empty_table())
+        schemas = self.catalogue.schemas
+        return schemas[name if name in schemas else table].empty_table()
 
     def _raw(self, domain: str) -> pa.Table:
         raw = Raw(self._settings, self._domains[domain])

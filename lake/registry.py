@@ -229,7 +229,7 @@ def live_domain(settings: Settings, name: str) -> Domain:
 
 
 def live_domains(settings: Settings) -> dict[str, Domain]:
-    """Every domain that has a file, by name, each as it is live."""
+    """Every domain that has a file and runs (TIDEMARK_DOMAINS), by name, each as it is live."""
     registry, files = Registry(settings), load_domains(settings.domains_dir)
-    found = {name: registry.live(name) for name in files}
-    return {name: live.domain if (live := found[name]) else declared for name, declared in files.items()}
+    found = {name: registry.live(name) for name in files if settings.runs(name)}
+    return {name: live.domain if live else files[name] for name, live in found.items()}

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
 
     home: Path = Path(".tidemark")
     domains_dir: Path = Path(__file__).parent / "domains"
+    domains: str = ""
+    """Which of the declared domains run, their names with commas between; all of them if it is empty."""
     segment_seconds: Annotated[int, AfterValidator(_divides_an_hour)] = 60
 
     kafka_bootstrap: str = "127.0.0.1:19092"
@@ -52,6 +54,10 @@ class Settings(BaseSettings):
     spark_jars_dir: Path | None = None
     spark_master: str = "local[2]"
     spark_driver_memory: str = "1g"
+
+    def runs(self, domain: str) -> bool:
+        """Whether a declared domain is among `domains`."""
+        return not self.domains or domain in self.domains.split(",")
 
     def table_uri(self, *parts: str) -> str:
         """The address of a Delta table, s3://bucket/a/b."""

@@ -139,6 +139,15 @@ class Catalogue:
         return pa.Table.from_pylist(rows, schema)
 
 
+def owner(domains: Mapping[str, Domain], view: str) -> Domain:
+    """The domain that a view is of. Raises TidemarkError with the nearest name."""
+    for domain in domains.values():
+        if view in domain.views:
+            return domain
+    known = [name for domain in domains.values() for name in domain.views]
+    raise TidemarkError(f"no domain has a view '{view}'; {nearest(view, known)}")
+
+
 def column_types(schema: pa.Schema) -> dict[str, str]:
     """Each column's type as DuckDB calls it."""
     with duckdb.connect() as db:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lake.domain import Domain, load_domains
-from lake.errors import TidemarkError
+from lake.catalogue import owner
+from lake.domain import load_domains
 from lake.explain import Explanation
 from lake.explain import explain as explain_view
-from lake.expressions import nearest
 from lake.registry import live_domains
 from lake.screen import print_json, print_table
 from lake.settings import load_settings
@@ -31,15 +30,6 @@ def explain(
     settings = load_settings()
     told = explain_view(owner(live_domains(settings) if live else load_domains(settings.domains_dir), view), view)
     print_json(asdict(told)) if as_json else _print(told)
-
-
-def owner(domains: dict[str, Domain], view: str) -> Domain:
-    """The domain that a view is of. Raises TidemarkError with the nearest name."""
-    for domain in domains.values():
-        if view in domain.views:
-            return domain
-    known = [name for domain in domains.values() for name in domain.views]
-    raise TidemarkError(f"no domain has a view '{view}'; {nearest(view, known)}")
 
 
 def _print(told: Explanation) -> None:

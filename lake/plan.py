@@ -50,11 +50,11 @@ class Plan:
         """The table `states` -> states."""
         keys = [*by, *self.keys]
         columns = {
-            name: ('"e".bucket', s.merge.format(s='"e".part')) if s.bucket else (None, s.merge.format(s=f'"{name}"'))
+            name: ('":e".bucket', s.merge.format(s='":e".part')) if s.bucket else (None, s.merge.format(s=f'"{name}"'))
             for name, s in self.states.items()
         }
         opened = {
-            name: f"SELECT {', '.join([*quoted(keys), f'unnest({chr(34)}{name}{chr(34)}) AS e'])} FROM states"
+            name: _select([*quoted(keys), f'unnest("{name}") AS ":e"'], "states")
             for name, s in self.states.items()
             if s.bucket
         }
@@ -105,6 +105,8 @@ def _grouped(
 ) -> str:
     """One row for each key: plain aggregates, and maps, which are grouped by their bucket first.
 
+    Names of its own begin with a colon, which no declared name does.
+
     `opened` gives the rows of a map where they are not `rows`.
     """
     plain = {name: aggregate for name, (bucket, aggregate) in columns.items() if bucket is None}
@@ -113,17 +115,18 @@ def _grouped(
     order = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in names)}" if names else ""
     if not maps:
         return _by_keys(names, as_columns(plain), f"({rows})") + order
-    steps = [f"rows AS ({rows})", f"whole AS ({_by_keys(names, as_columns(plain) or ['count(*) AS rows'], 'rows')})"]
+    whole = _by_keys(names, as_columns(plain or {":rows": "count(*)"}), "rows")
+    steps = [f"rows AS ({rows})", f"whole AS ({whole})"]
     joins = ""
     for name, (bucket, aggregate) in maps.items():
         source = f"({opened[name]})" if opened else "rows"
-        parts = _select([*names, f"{bucket} AS bucket", f"{aggregate} AS part"], source)
-        parts += f" WHERE bucket IS NOT NULL GROUP BY {', '.join([*names, 'bucket'])}"
-        listed = "list({'bucket': bucket, 'part': part} ORDER BY bucket) AS parts"
-        steps.append(f'"map {name}" AS ({_by_keys(names, [listed], f"({parts})")})')
+        parts = _select([*names, f'{bucket} AS ":bucket"', f'{aggregate} AS ":part"'], source)
+        parts += f""" WHERE ":bucket" IS NOT NULL GROUP BY {", ".join([*names, '":bucket"'])}"""
+        listed = as_columns({":parts": """list({'bucket': ":bucket", 'part': ":part"} ORDER BY ":bucket")"""})
+        steps.append(f'"map {name}" AS ({_by_keys(names, listed, f"({parts})")})')
         same = " AND ".join(f'whole.{c} IS NOT DISTINCT FROM "map {name}".{c}' for c in names) or "true"
         joins += f' LEFT JOIN "map {name}" ON {same}'
-    shown = [f'coalesce("map {n}".parts, []) AS "{n}"' if n in maps else f'whole."{n}"' for n in columns]
+    shown = [f'coalesce("map {n}".":parts", []) AS "{n}"' if n in maps else f'whole."{n}"' for n in columns]
     return f"WITH {', '.join(steps)} {_select([*(f'whole.{c}' for c in names), *shown], 'whole')}{joins}" + (
         f" ORDER BY {', '.join(f'whole.{c} NULLS FIRST' for c in names)}" if names else ""
     )

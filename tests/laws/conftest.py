@@ -1,0 +1,40 @@
+"""The examples are drawn once, and every carrier has the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lake.domain import Domain
+from lake.kernel import Kernel
+from tests.laws.examples import SEED, Examples, draw, laws_domain
+
+
+@pytest.fixture(scope="session")
+def domain() -> Domain:
+    return laws_domain()
+
+
+@pytest.fixture(scope="session")
+def kernel(domain: Domain) -> Kernel:
+    return Kernel(domain)
+
+
+@pytest.fixture(scope="session")
+def examples() -> Examples:
+    return draw()
+
+
+@pytest.fixture(autouse=True)
+def say_seed() -> None:
+    print(f"TEST_SEED={SEED}")
+
+
+@pytest.fixture(scope="session")
+def file(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples' records for workers to read."""
+    path = tmp_path_factory.mktemp("laws") / "records.parquet"
+    pq.write_table(examples.records, path, row_group_size=50_000)
+    return path

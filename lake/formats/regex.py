@@ -50,9 +50,9 @@ class Regex(Format):
 
     def decoder(self, fields: Mapping[str, EventField]) -> Decoder:
         # Nothing extracted is '' too, so whether the pattern matches '' is asked apart; a constant.
-        unmatched = f"_groups.{_WHOLE} <> _text OR (_text = '' AND NOT regexp_matches('', {self._anchored()}))"
+        unmatched = f"_groups['{_WHOLE}'] <> _text OR (_text = '' AND NOT regexp_matches('', {self._anchored()}))"
         return Decoder(
-            cells={name: text_cell(field, f"nullif(_groups.\"{name}\", '')") for name, field in fields.items()},
+            cells={name: text_cell(field, f"nullif(_groups['{name}'], '')") for name, field in fields.items()},
             before={"_groups": self._extract("_text")},
             shapes=((unmatched, "no_match"),),
             after={"_matched": "true"},

@@ -9,39 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
-import duckdb
 import pyarrow as pa
 
-from lake import expressions
 from lake.domain import APPEND_TIME, Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
 from lake.kernel import QUARANTINE, Kernel
+from lake.lineage import Column, Lineage, rows_text
 from lake.raw_schema import RAW_SCHEMA
-from lake.view import MeasureUse, View
-
-_OF_THE_SAME_UNIT = ("sum", "min", "max", "avg", "stddev", "first", "last", "quantiles")
-
-_Names = dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column; `expression` is what it is, over `made_from`: qualified names, one step below."""
-
-    name: str
-    type: str
-    kind: str
-    unit: str = ""
-    expression: str = ""
-    made_from: tuple[str, ...] = ()
-    description: str = ""
-
-    @property
-    def comment(self) -> str:
-        """All of it but name and type, in one line."""
-        parts = [self.description, f"in {self.unit}" if self.unit else "", f"{self.kind} {self.expression}".strip()]
-        return "; ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -148,24 +123,9 @@ def owner(domains: Mapping[str, Domain], view: str) -> Domain:
     raise TidemarkError(f"no domain has a view '{view}'; {nearest(view, known)}")
 
 
-def column_types(schema: pa.Schema) -> dict[str, str]:
-    """Each column's type as DuckDB calls it."""
-    with duckdb.connect() as db:
-        db.execute("SET TimeZone = 'UTC'")
-        db.register("described", schema.empty_table())
-        described = db.sql("FROM described")
-        return dict(zip(described.columns, map(str, described.types), strict=True))
-
-
 def value_schema(kernel: Kernel, view: str) -> pa.Schema:
     """The columns of a view's values."""
     return kernel.present(view, kernel.schema(kernel.stored(view)).empty_table()).schema
-
-
-def measure_text(use: MeasureUse) -> str:
-    """`sum(amount)`, `quantiles(amount, at=[0.5])`."""
-    options = [f"{name}={value}" for name, value in use.options.items()]
-    return f"{use.kind}({', '.join([use.of, *options])})"
 
 
 def _entries(domain: Domain, schemas: Mapping[str, pa.Schema]) -> Iterator[Entry]:
@@ -174,10 +134,28 @@ def _entries(domain: Domain, schemas: Mapping[str, pa.Schema]) -> Iterator[Entry
     for name, dimension in domain.dimensions.items():
         columns = tuple(Column(c, kind, "dimension column") for c, kind in dimension.columns.items())
         reads = (f"versions of dimension {name}, joined on {dimension.on}",)
-        owner = dimension.owner or domain.owner
-        yield Entry(f"{domain.name}.{name}", "dimension", domain.name, dimension.description, owner, reads, columns)
+        yield Entry(
+            name=f"{domain.name}.{name}",
+            kind="dimension",
+            domain=domain.name,
+            description=dimension.description,
+            owner=dimension.owner or domain.owner,
+            reads=reads,
+            columns=columns,
+        )
     for view in domain.views.values():
-        yield _Lineage(domain, view, schemas).entry()
+        lineage = Lineage(domain, view, schemas)
+        yield Entry(
+            name=view.name,
+            kind="view",
+            domain=domain.name,
+            description=view.description,
+            owner=view.owner or domain.owner,
+            reads=(f"view {view.over}",) if view.over else (f"domain {domain.name}",),
+            columns=tuple(lineage.columns()),
+            rows=rows_text(view),
+            rows_from=lineage.rows_from,
+        )
 
 
 def _fields(domain: Domain) -> Iterator[Column]:
@@ -191,63 +169,3 @@ def _allowed(values: tuple[str, ...] | None, low: float | None, high: float | No
     if values is not None:
         return f"one of {', '.join(values)}"
     return " and ".join(f"{sign} {limit:g}" for sign, limit in ((">=", low), ("<=", high)) if limit is not None)
-
-
-class _Lineage:
-    """One view, and what each name in its expressions stands for."""
-
-    def __init__(self, domain: Domain, view: View, schemas: Mapping[str, pa.Schema]) -> None:
-        self._domain, self._view = domain, view
-        self._types = column_types(schemas[view.name])
-        if view.over:
-            below = _Lineage(domain, domain.views[view.over], schemas).entry().columns
-            self._units = {column.name: column.unit for column in below}
-        else:
-            self._units = dict.fromkeys(domain.columns, "") | {name: f.unit for name, f in domain.fields.items()}
-        self._below: _Names = {name: (f"{view.over or domain.name}.{name}",) for name in self._units}
-        for name, expression in view.each.items():
-            self._below[name] = self._named(expression)
-
-    def entry(self) -> Entry:
-        view, domain = self._view, self._domain
-        reads = (f"view {view.over}",) if view.over else (f"domain {domain.name}",)
-        own: _Names = {name: (f"{view.name}.{name}",) for name in view.value_columns()}
-        having = self._named(view.having, own) if view.having else ()
-        rows_from = (*(self._named(view.where) if view.where else ()), *having)
-        return Entry(
-            view.name, "view", domain.name, view.description, view.owner or domain.owner, reads,
-            tuple(self._columns(own)), rows_text(view), rows_from,
-        )  # fmt: skip
-
-    def _columns(self, own: _Names) -> Iterator[Column]:
-        view = self._view
-        for name, expression in view.group_by.items():
-            yield self._column(name, "key", expression, self._named(expression), expression)
-        for measure, use in view.measures.items():
-            made_from = () if use.of == "*" else self._named(use.of)
-            same = use.of if use.kind in _OF_THE_SAME_UNIT else ""
-            for name in view.measure_columns(measure):
-                yield self._column(name, "measure", measure_text(use), made_from, same)
-        for name, expression in view.values.items():
-            yield self._column(name, "value", expression, self._named(expression, own))
-
-    def _column(self, name: str, kind: str, expression: str, made_from: tuple[str, ...], same: str = "") -> Column:
-        """`same`: the column below, if it is one, whose unit this one has unless the view says another."""
-        unit = self._view.units.get(name) or self._units.get(same, "")
-        return Column(name, self._types[name], kind, unit, expression, made_from)
-
-    def _named(self, expression: str, known: _Names | None = None) -> tuple[str, ...]:
-        stands_for = self._below if known is None else known
-        names = sorted(expressions.columns_of(expression))
-        return tuple(dict.fromkeys(qualified for name in names for qualified in stands_for[name]))
-
-
-def rows_text(view: View) -> str:
-    """Which rows a view has and shows, in one line; empty if all."""
-    parts = [f"for each {name} in {expression}" for name, expression in view.each.items()]
-    parts += [f"where {view.where}"] if view.where else []
-    parts += [f"having {view.having}"] if view.having else []
-    parts += [f"order by {', '.join(view.order_by)}"] if view.order_by else []
-    parts += [f"limit {view.limit}" + (f" per {', '.join(view.per)}" if view.per else "")] if view.limit else []
-    parts += [f"{view.retention.key} within {view.retention.days} days"] if view.retention else []
-    return "; ".join(parts)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lake.catalogue import column_types, rows_text, value_schema
+from lake.catalogue import value_schema
 from lake.compile import used_dimensions
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
 from lake.kernel import Kernel
+from lake.lineage import column_types, rows_text
 from lake.sql_text import layout
 
 BY_KEY = "by key (fields)"

@@ -172,7 +172,8 @@ def _check(production: Domain, other: Domain, view: str) -> None:
     keys, others = (list(domain.views[view].group_by) for domain in (production, other))
     if sorted(keys) != sorted(others):
         raise TidemarkError(
-            f"'{view}' is grouped by {', '.join(keys) or 'nothing'}, the alternative by {', '.join(others) or 'nothing'}: "
+            f"'{view}' is grouped by {', '.join(keys) or 'nothing'}, the alternative by "
+            f"{', '.join(others) or 'nothing'}: "
             "rows are compared by their keys, so give the alternative keys of the same names"
         )
 

@@ -32,7 +32,7 @@ class Domain(Strict):
     domain: Name
     description: str = ""
     owner: str = ""
-    topic: str
+    topic: str = ""
     partitions: int = Field(4, ge=1, le=4096)
     event_time: str
     fields: dict[Name, EventField]

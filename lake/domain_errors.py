@@ -9,6 +9,7 @@ import json
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -94,7 +95,11 @@ def mismatch(domain: str, view: str, path: Path, said: str) -> BadDomain:
 
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
     """What pydantic found when it validated `model`."""
-    for one in error.errors():
+    errors = error.errors()
+    misspelled = {one["loc"][:-1] + (_meant(one, model),) for one in errors if one["type"] == "extra_forbidden"}
+    for one in errors:
+        if one["type"] == "missing" and one["loc"] in misspelled:
+            continue
         path = tuple(part for part in one["loc"] if part != "[key]")
         cause = one.get("ctx", {}).get("error")
         if isinstance(cause, Mistakes):
@@ -108,6 +113,12 @@ def sentence(error: Any, model: type[BaseModel], what: str = "") -> str:
     place = ".".join(str(part) for part in error["loc"] if part != "[key]")
     said = _said(error, model)
     return f"{what} '{place}': {said}".lstrip() if place else said
+
+
+def _meant(unknown: Any, model: type[BaseModel]) -> str | None:
+    """The key that an unknown one is nearest to."""
+    *path, name = unknown["loc"]
+    return next(iter(get_close_matches(str(name), _model_at(model, tuple(path)).model_fields, n=1)), None)
 
 
 def shown(value: object) -> str:
@@ -133,13 +144,12 @@ def _said(error: Any, model: type[BaseModel]) -> str:
     if error["loc"][-1:] == ("[key]",) and kind == "string_type":
         return f"{shown(found)} is no name; expected {NAME_RULE}"
     if kind in _ASKED:
-        quotes = (
-            f"; write '{found}' if text is meant" if kind == "string_type" and isinstance(found, int | float) else ""
-        )
-        return f"expected {_ASKED[kind]}, found {shown(found)}{quotes}"
+        quotes = f"; write '{shown(found)}'" if kind == "string_type" and isinstance(found, int | float) else ""
+        asked = f"a list such as [{found}]" if kind == "tuple_type" and isinstance(found, str) else _ASKED[kind]
+        return f"expected {asked}, found {shown(found)}{quotes}"
     if kind in _BOUNDS:
         asked = _BOUNDS[kind].format(**error["ctx"])
-        return f"expected {asked}, found {error['ctx'].get('actual_length', shown(found))}"
+        return f"expected {asked}, found {len(found) if isinstance(found, dict | list | tuple) else shown(found)}"
     message = error["msg"].removeprefix("Value error, ")
     return message if kind == "value_error" else f"{message}, found {shown(found)}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Iterator
 from functools import cache
 
@@ -37,7 +38,7 @@ class UnknownColumn(ValueError):
 
 
 class UnknownFunction(UnknownColumn):
-    """An expression calls a function that is not in the list."""
+    """An expression calls a function that is not in the list; `name` is that."""
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -60,7 +61,9 @@ def check(expression: str, columns: Collection[str], kind: str = "field") -> Non
         raise ValueError("expected a SQL expression, found nothing")
     tree = _parsed(expression)
     if tree["error"]:
-        raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}")
+        words = set(re.findall(r"(?<![\w\"])\w+(?![\w\"])", expression)) & set(columns) & _keywords()
+        quotes = "".join(f"; '{word}' is a word of SQL: write \"{word}\" for the {kind}" for word in sorted(words))
+        raise ValueError(f"'{expression}' is not a SQL expression: {tree['error_message']}{quotes}")
     [select] = [statement["node"] for statement in tree["statements"]]
     if len(select.get("select_list", [])) != 1 or _around(select) != _around(_select("1")):
         raise ValueError(f"'{expression}' is more than one expression; expected one")
@@ -98,6 +101,14 @@ def _select(expression: str) -> dict:
 def _around(select: dict) -> dict:
     """All of a SELECT but what it selects."""
     return {part: what for part, what in select.items() if part != "select_list"}
+
+
+@cache
+def _keywords() -> frozenset[str]:
+    """The words that cannot stand for a column without quotes."""
+    with duckdb.connect() as connection:
+        rows = connection.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'")
+        return frozenset(name for (name,) in rows.fetchall())
 
 
 @cache

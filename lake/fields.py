@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lake.expressions import nearest
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TYPES = (
     *("string", "integer", "decimal(p,s)", "double", "boolean", "timestamp", "timestamp_ms"),
@@ -39,7 +41,7 @@ class EventField(Strict):
 
     type: str
     required: bool = False
-    values: tuple[str, ...] | None = None
+    values: tuple[str, ...] | None = Field(None, min_length=1)
     min: float | None = None
     max: float | None = None
     unit: str = ""
@@ -49,7 +51,9 @@ class EventField(Strict):
     def _check(self) -> EventField:
         match = _TYPE.match(self.type)
         if not match:
-            raise ValueError(f"type '{self.type}' is unknown; allowed: {', '.join(TYPES)}")
+            close = nearest(self.type, TYPES)
+            meant = f"; {close}" if close.startswith("did") else ""
+            raise ValueError(f"type '{self.type}' is unknown; allowed: {', '.join(TYPES)}{meant}")
         if match[2] and not int(match[3]) <= int(match[2]) <= MAX_DECIMAL_DIGITS:
             raise ValueError(
                 f"'{self.type}': a decimal(p,s) needs s <= p <= {MAX_DECIMAL_DIGITS}, so that no sum overflows"
@@ -61,6 +65,8 @@ class EventField(Strict):
             raise ValueError(f"'values' is for strings, not for {self.type}; use min and max")
         if (self.min, self.max) != (None, None) and (self.type in ("string", "boolean") or self.item):
             raise ValueError(f"'min' and 'max' are for numbers and times, not for {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no value is at least min, {self.min:g}, and at most max, {self.max:g}; swap them")
         return self
 
     @property

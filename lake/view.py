@@ -79,7 +79,7 @@ class Retention(Strict):
 class View(Strict):
     """A named query over a domain's events, or over another view's rows (`over`)."""
 
-    name: Name
+    name: str
     description: str = ""
     owner: str = ""
     units: dict[Name, str] = {}
@@ -182,11 +182,11 @@ def expression_mistakes(
     """What is wrong in an expression over columns of a kind, such as fields."""
     try:
         expressions.check(expression, columns, kind)
-    except expressions.UnknownColumn as error:
-        yield Mistake(path, str(error), cause=f"no {kind} '{error.name}'")
     except expressions.UnknownFunction as error:
         fix = f"; '{error.name}' is a measure: declare it under measures and use its name" * (error.name in MEASURES)
         yield Mistake(path, str(error).partition("; ")[0] + fix if fix else str(error))
+    except expressions.UnknownColumn as error:
+        yield Mistake(path, str(error), cause=f"no {kind} '{error.name}'")
     except ValueError as error:
         yield Mistake(path, str(error))
 

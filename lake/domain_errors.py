@@ -96,7 +96,7 @@ def mismatch(domain: str, view: str, path: Path, said: str) -> BadDomain:
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
     """What pydantic found when it validated `model`."""
     errors = error.errors()
-    misspelled = {one["loc"][:-1] + (_meant(one, model),) for one in errors if one["type"] == "extra_forbidden"}
+    misspelled = {(*one["loc"][:-1], _meant(one, model)) for one in errors if one["type"] == "extra_forbidden"}
     for one in errors:
         if one["type"] == "missing" and one["loc"] in misspelled:
             continue

@@ -183,6 +183,7 @@ def main(
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of events minutes to hours late.")] = 0.03,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of events sent twice.")] = 0.01,
     malformed: Annotated[float, typer.Option(min=0, max=1, help="Share of malformed records.")] = 0.005,
+    conflicts: Annotated[float, typer.Option(min=0, max=1, help="Share of events with another's id.")] = 0.0,
     ledger: Annotated[Path | None, typer.Option(help="Write one JSON line an acknowledged record.")] = None,
 ) -> None:
     """Produce invented events of a domain."""
@@ -195,7 +196,7 @@ def main(
         if (like or domain) not in GENERATORS:
             raise BadDomain(f"domain '{domain}' has no generator of events; --like can be {', '.join(GENERATORS)}")
         topic = TopicWatch(settings, declared.topic).now()
-        shares = Shares(late, duplicates, malformed)
+        shares = Shares(late, duplicates, malformed, conflicts)
         clock_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
         records = GENERATORS[like or domain](seed, shares, clock_ms, history_minutes * 60_000)
         stopped = _Stopped()

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Record = tuple[bytes, bytes | None, str]
-"""Key, value, kind: `good`, `duplicate` or one of BAD."""
+"""Key, value, kind: `good`, `duplicate` (an earlier good one, byte for byte), `conflict` (with its id, but another
+payload) or one of BAD."""
 
 Make = Callable[[bytes, int], tuple[bytes, bytes]]
 """(event id, event time in ms) -> (key, value); a value is a JSON object with `event_id` and `event_time`."""
 
-GOOD, DUPLICATE = "good", "duplicate"
+GOOD, DUPLICATE, CONFLICT = "good", "duplicate", "conflict"
 BAD = ("bad_utf8", "truncated", "wrong_type", "null_value", "missing_field")
 HOUR_MS = 3_600_000
 _RECENT = 1024
@@ -23,11 +24,12 @@ _RECENT = 1024
 
 @dataclass(frozen=True)
 class Shares:
-    """Of all events: how many come late, are sent twice, are malformed (0 to 1 each)."""
+    """Of all events: how many come late, are sent twice, are malformed, contradict another (0 to 1 each)."""
 
     late: float = 0.03
     duplicates: float = 0.01
     malformed: float = 0.005
+    conflicts: float = 0.0
 
 
 def stream(seed: int, shares: Shares, clock_ms: Callable[[], int], history_ms: int, make: Make) -> Iterator[Record]:
@@ -40,7 +42,8 @@ def stream(seed: int, shares: Shares, clock_ms: Callable[[], int], history_ms: i
     # Names the run, so that events of a second run with this seed are not taken for duplicates.
     run = b"%x-%x" % (seed, clock_ms())
     recent: list[tuple[bytes, bytes]] = []
-    special = shares.duplicates + shares.malformed
+    repeated = shares.duplicates + shares.conflicts
+    special = repeated + shares.malformed
     number = 0
     while True:
         number += 1
@@ -49,17 +52,22 @@ def stream(seed: int, shares: Shares, clock_ms: Callable[[], int], history_ms: i
             event_time -= 60_000 + int(6 * HOUR_MS * chance() ** 3)
         key, value = make(b"%b-%d" % (run, number), event_time)
         if (dice := chance()) < special:
-            if dice >= shares.malformed and recent:
-                yield *recent[rng.randrange(len(recent))], DUPLICATE
-            elif dice < shares.malformed:
+            if dice >= repeated:
                 kind = BAD[rng.randrange(len(BAD))]
                 yield key, _spoiled(value, kind), kind
+            elif recent:
+                again = recent[rng.randrange(len(recent))]
+                yield (*again, DUPLICATE) if dice < shares.duplicates else (*_contradicted(*again), CONFLICT)
             continue
         if len(recent) < _RECENT:
             recent.append((key, value))
         elif number % 7 == 0:
             recent[bits(10)] = (key, value)
         yield key, value, GOOD
+
+
+def _contradicted(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key, value[:-1] + b',"again":true}'
 
 
 def _spoiled(value: bytes, kind: str) -> bytes | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterator
 from csv import DictReader
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +24,7 @@ from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 from lake.timeline import survey, timeline
 from streaming.events import dimension
-from streaming.events.stream import BAD, Record, Shares
+from streaming.events.stream import BAD, Shares
 from streaming.produce import GENERATORS
 from tests.reference.events import Event, moment
 
@@ -35,8 +34,7 @@ _STEP_MS = 50
 _NOW_MS = 1_795_000_000_000
 # Of three hours, so that hours and days begin and end among the events.
 _HISTORY_MS = 3 * 3_600_000
-_CONFLICT_EVERY = 97
-SHARES = Shares(late=0.1, duplicates=0.05, malformed=0.05)
+SHARES = Shares(late=0.1, duplicates=0.05, malformed=0.05, conflicts=0.03)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def generate(name: str, seed: int) -> Generated:
     records = islice(GENERATORS[name](seed, SHARES, lambda: next(clock), _HISTORY_MS), EVENTS)
     heads: dict[int, int] = {}
     rows, good = [], []
-    for number, (key, value, kind) in enumerate(_with_conflicts(records) if domain.dedup else records):
+    for number, (key, value, kind) in enumerate(records):
         assert key is not None
         partition = zlib.crc32(key) % domain.partitions
         heads[partition] = offset = heads.get(partition, -1) + 1
@@ -91,15 +89,6 @@ def generate(name: str, seed: int) -> Generated:
     schema = pa.schema([*RAW_SCHEMA, *((version_of(name), pa.int64()) for name in domain.dimensions)])
     counted, repeated = _without_repeats(domain, good)
     return Generated(domain, pa.Table.from_pylist(rows, schema), counted, repeated)
-
-
-def _with_conflicts(records: Iterator[Record]) -> Iterator[Record]:
-    """Now and then an event comes again at once, with another payload."""
-    for number, record in enumerate(records):
-        yield record
-        key, value, kind = record
-        if kind == "good" and value and number % _CONFLICT_EVERY == 0:
-            yield key, value[:-1] + b',"again":true}', "conflict"
 
 
 def _without_repeats(domain: Domain, good: list[tuple[int, bytes, Event]]) -> tuple[list[Event], dict[str, int]]:

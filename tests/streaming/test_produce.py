@@ -47,6 +47,21 @@ def test_a_duplicate_is_an_earlier_good_event_byte_for_byte(domain):
 
 
 @each_domain
+def test_a_conflict_has_the_id_of_an_earlier_event_and_another_payload(domain):
+    seen = {}
+    shares = Shares(late=0, duplicates=0.02, malformed=0.02, conflicts=0.1)
+    conflicts = 0
+    for key, value, kind in events(domain, 7, 3_000, shares):
+        if kind == "good":
+            seen[json.loads(value)["event_id"]] = (key, value)
+        if kind == "conflict":
+            conflicts += 1
+            before_key, before = seen[json.loads(value)["event_id"]]
+            assert key == before_key and value != before
+    assert 200 < conflicts < 400
+
+
+@each_domain
 def test_events_come_late_by_minutes_to_hours(domain):
     behind = [
         NOW_MS - json.loads(value)["event_time"]

@@ -26,16 +26,16 @@ CREATE MACRO hll_highest(codes) AS
     list_transform(
         list_filter(
             list_zip(codes, codes[2:]),
-            lambda pair: pair[2] IS NULL OR (pair[1]::INTEGER >> 6) <> (pair[2]::INTEGER >> 6)),
-        lambda pair: pair[1])::INTEGER[];
+            lambda _pair: _pair[2] IS NULL OR (_pair[1]::INTEGER >> 6) <> (_pair[2]::INTEGER >> 6)),
+        lambda _pair: _pair[1])::INTEGER[];
 CREATE MACRO hll_reduce(codes) AS coalesce(hll_highest(list_sort(codes)), []::INTEGER[]);
 CREATE MACRO hll_sigma(x) AS
-    x + list_sum(list_transform(range(1, 21), lambda k: pow(x, pow(2, k)) * pow(2, k - 1)));
+    x + list_sum(list_transform(range(1, 21), lambda _k: pow(x, pow(2, _k)) * pow(2, _k - 1)));
 CREATE MACRO hll_estimate(codes) AS
     CASE WHEN len(codes) = 0 THEN 0 ELSE CAST(round(
         {_REGISTERS}::DOUBLE * {_REGISTERS} / (2 * ln(2))
         / ({_REGISTERS} * hll_sigma(({_REGISTERS} - len(codes)) / {_REGISTERS}.0::DOUBLE)
-           + list_sum(list_transform(codes, lambda code: pow(2.0, -(code & 63)))))
+           + list_sum(list_transform(codes, lambda _code: pow(2.0, -(_code & 63)))))
     ) AS BIGINT) END;
 """
 

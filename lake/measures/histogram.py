@@ -29,11 +29,11 @@ def _compile(duckdb_type: str, options: _Options) -> Compiled:
     bounds = [_literal(duckdb_type, bound) for bound in options.bounds]
     cases = " ".join(f"WHEN ({x}) <= {bound} THEN {index}" for index, bound in enumerate(bounds))
     up_to = ", ".join([*(f"{bound!r}::DOUBLE" for bound in options.bounds), "NULL"])
-    count = "coalesce(list_filter({s}, lambda e: e.bucket = i - 1)[1].part, 0)"
+    count = "coalesce(list_filter({s}, lambda _e: _e.bucket = _i - 1)[1].part, 0)"
     return Compiled(
         state="count(*)",
         merge="CAST(sum({s}) AS BIGINT)",
-        values={"": f"list_transform([{up_to}], lambda b, i: {{{{'up_to': b, 'count': {count}}}}})"},
+        values={"": f"list_transform([{up_to}], lambda _b, _i: {{{{'up_to': _b, 'count': {count}}}}})"},
         bucket=f"CASE WHEN ({x}) IS NOT NULL THEN CASE {cases} ELSE {len(bounds)} END END",
     )
 

@@ -30,6 +30,8 @@ class Compiled:
 
     With `bucket`, a scalar of {x}, the state is a map, kept as the ascending list of {bucket, part}: `state` and
     `merge` then make and merge the part of each bucket, and events whose bucket is NULL count for none.
+
+    A lambda's parameters begin with an underscore: no column does, and DuckDB would take the column.
     """
 
     state: str

@@ -32,10 +32,10 @@ CREATE MACRO log_whole(bucket) AS
 CREATE MACRO rank_bucket(counts, share) AS
     list_reduce(
         counts,
-        lambda a, e: CASE WHEN a.part <= 0 THEN a ELSE {{'bucket': e.bucket, 'part': a.part - e.part}} END,
+        lambda _a, _e: CASE WHEN _a.part <= 0 THEN _a ELSE {{'bucket': _e.bucket, 'part': _a.part - _e.part}} END,
         {{
             'bucket': NULL::INTEGER,
-            'part': ceil(list_sum(list_transform(counts, lambda e: e.part))::BIGINT * share)::BIGINT
+            'part': ceil(list_sum(list_transform(counts, lambda _e: _e.part))::BIGINT * share)::BIGINT
         }}).bucket;
 """
 

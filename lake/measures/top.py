@@ -16,12 +16,12 @@ class _Options(Options):
 
 
 def _compile(duckdb_type: str, options: _Options) -> Compiled:
-    ordered = "list_sort(list_transform({s}, lambda e: {{'minus': -e.part, 'value': e.bucket}}))"
+    ordered = "list_sort(list_transform({s}, lambda _e: {{'minus': -_e.part, 'value': _e.bucket}}))"
     first = f"list_slice({ordered}, 1, {options.k})"
     return Compiled(
         state="count(*)",
         merge="CAST(sum({s}) AS BIGINT)",
-        values={"": f"list_transform({first}, lambda e: {{{{'value': e.value, 'count': -e.minus}}}})"},
+        values={"": f"list_transform({first}, lambda _e: {{{{'value': _e.value, 'count': -_e.minus}}}})"},
         bucket=f"CAST({comparable('top', duckdb_type)} AS VARCHAR)",
     )
 

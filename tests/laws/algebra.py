@@ -36,15 +36,15 @@ def broken_laws(make_kernel: type[Kernel], domain, records: pa.Table, chance: ra
     whole = kernel.run(records, BY, [view])[view]
     in_parts = kernel.run(records, ("example", "part"), [view])[view]
     parts = [in_parts.filter(pc.equal(in_parts["part"], number)).drop_columns(["part"]) for number in range(PARTS)]
-    a, b, c, _ = parts
+    a, b, c = parts
     equal("identity", merge(whole, whole.schema.empty_table()), whole)
     equal("identity", merge(_nothing(whole), whole), whole)
     equal("commutativity", merge(a, b), merge(b, a))
     equal("associativity", merge(merge(a, b), c), merge(a, merge(b, c)))
     equal("split and merge", merge(in_parts.drop_columns(["part"])), whole)
-    equal("split and merge", merge(_shuffled(in_parts.drop_columns(["part"]), chance)), whole)
+    equal("split and merge", merge(shuffled(in_parts.drop_columns(["part"]), chance)), whole)
     equal("split and merge", _bracketed(merge, parts, chance), whole)
-    equal("rerun", make_kernel(domain).run(_shuffled(records, chance), BY, [view])[view], whole)
+    equal("rerun", make_kernel(domain).run(shuffled(records, chance), BY, [view])[view], whole)
     return broken
 
 
@@ -54,7 +54,7 @@ def _nothing(states: pa.Table) -> pa.Table:
     return pa.table({**nulls, **{key: states[key] for key in KEYS}}, schema=states.schema)
 
 
-def _shuffled(table: pa.Table, chance: random.Random) -> pa.Table:
+def shuffled(table: pa.Table, chance: random.Random) -> pa.Table:
     return table.take(chance.sample(range(len(table)), len(table)))
 
 

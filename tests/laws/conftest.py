@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lake.domain import Domain
 from lake.kernel import Kernel
-from tests.laws.examples import SEED, Examples, draw, laws_domain
+from tests.laws.algebra import BY
+from tests.laws.examples import SEED, VIEW, Examples, draw, laws_domain
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,12 @@ def examples() -> Examples:
 @pytest.fixture(autouse=True)
 def say_seed() -> None:
     print(f"TEST_SEED={SEED}")
+
+
+@pytest.fixture(scope="session")
+def whole(kernel: Kernel, examples: Examples) -> pa.Table:
+    """The states of every example, by the kernel in one call."""
+    return kernel.run(examples.records, BY, [VIEW])[VIEW]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from tests.laws.line import LINES
 
 SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(2**32))
 EXAMPLES = int(os.environ.get("LAWS_EXAMPLES") or 1000)
-PARTS = 4
+PARTS = 3
 BEGIN = datetime(2026, 11, 21, 9, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VIEW = "laws"

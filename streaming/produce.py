@@ -62,6 +62,8 @@ class EventProducer:
 
     def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None, **options: object) -> None:
         self._topic, self._ledger = topic, ledger
+        self.positions: dict[int, int] = {}
+        """For each partition that was sent to, the offset after the last acknowledged record."""
         self._failure: str | None = None
         self._reports: dict[str, Callable[[Any, Any], None]] = {}
         self._producer = Producer(
@@ -114,6 +116,7 @@ class EventProducer:
             if error is not None:
                 self._failure = error.str()
                 return
+            self.positions[message.partition()] = message.offset() + 1
             if self._ledger is not None:
                 self._ledger.write(_ledger_line(kind, message))
 

@@ -42,8 +42,8 @@ class Regex(Format):
         try:
             # By itself too: the pattern is put into parentheses, which must not close one of its own.
             for pattern in (literal(self.pattern), self._anchored()):
-                duckdb.sql(f"SELECT regexp_matches('', {pattern})").fetchall()
-            duckdb.sql(f"SELECT {self._extract(literal(''))}").fetchall()
+                duckdb.execute(f"SELECT regexp_matches('', {pattern})").fetchall()
+            duckdb.execute(f"SELECT {self._extract(literal(''))}").fetchall()
         except duckdb.Error as error:
             raise ValueError(f"RE2 refuses the pattern: {str(error).splitlines()[0]}") from None
         return self

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lake.domain import APPEND_TIME, Domain
 from lake.errors import TidemarkError
-from lake.expressions import nearest
+from lake.expressions import columns_of, nearest
 from lake.kernel import QUARANTINE, Kernel
 from lake.lineage import Column, Lineage, rows_text
 from lake.raw_schema import RAW_SCHEMA
@@ -23,7 +23,8 @@ from lake.raw_schema import RAW_SCHEMA
 class Entry:
     """A domain (its events), a dimension or a view; `reads` is what it comes from.
 
-    Of a view, `rows` says which rows there are and are shown, and `rows_from` what that depends on.
+    Of a view, `rows` says which rows there are and are shown, and `rows_from` what that depends on; of a dimension,
+    `rows_from` is what decides which of its rows an event is joined with.
     """
 
     name: str
@@ -70,9 +71,9 @@ class Catalogue:
         waiting = list(column.made_from)
         while waiting:
             below, _, name = waiting.pop(0).rpartition(".")
-            lower = self.entries[below].column(name)
-            if lower.made_from:
-                waiting += lower.made_from
+            entry_below = self.entries[below]
+            if entry_below.kind == "view":
+                waiting += entry_below.column(name).made_from
             else:
                 found[f"{below}.{name}"] = None
         domain = self.entries[entry.domain]
@@ -142,6 +143,7 @@ def _entries(domain: Domain, schemas: Mapping[str, pa.Schema]) -> Iterator[Entry
             owner=dimension.owner or domain.owner,
             reads=reads,
             columns=columns,
+            rows_from=tuple(f"{domain.name}.{c}" for c in sorted(columns_of(dimension.on))),
         )
     for view in domain.views.values():
         lineage = Lineage(domain, view, schemas)

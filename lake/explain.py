@@ -109,12 +109,12 @@ def _stored_parts(domain: Domain, stored: str, keys: list[str]) -> list[Part]:
             )
         )
     for name in used_dimensions(domain, view):
-        on = domain.dimensions[name].on
+        on = f"joined where its key is {domain.dimensions[name].on}"
         parts.append(
             Part(
                 f"dimension {name}",
-                *(TO_ALL, f"its version that holds for the event, where it equals {on}; a large one {BY_KEY}"),
-                *(TO_ALL, "each reader loads the versions that its events need"),
+                *(TO_ALL, f"each task loads the versions that hold for its events, {on}"),
+                *(TO_ALL, f"each reader loads the versions that hold for its events, {on}"),
             )
         )
     return [

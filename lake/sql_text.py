@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 
 _WIDTH = 110
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\s+|[(),]|[^\s'"(),]+""")
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\s+|[](){}[,]|[^]\s'"(){}[,]+""")
 _CLAUSES = ("WITH", "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "LIMIT", "LEFT", "UNION")
 _OPENING = ("SELECT", "WITH")
+_OPEN, _CLOSE = ("(", "[", "{"), (")", "]", "}")
 _JOINTS = ("WHEN", "ELSE", "OR", "AND", "|")
 
 
@@ -29,11 +30,11 @@ class _Layout:
     def of(self, tokens: list[str]) -> str:
         for index, token in enumerate(tokens):
             following = [t for t in tokens[index + 1 : index + 3] if t != " "]
-            if token == "(":
+            if token in _OPEN:
                 self._lines[-1] += token
                 self._nested.append(bool(following) and following[0] in _OPENING)
-            elif token == ")":
-                self._close()
+            elif token in _CLOSE:
+                self._close(token)
             elif token in _CLAUSES and self._nested[-1]:
                 self._begin_line(0)
                 self._lines[-1] += token
@@ -50,11 +51,11 @@ class _Layout:
                 self._lines[-1] += "" if token == " " and not self._lines[-1].strip() else token
         return "\n".join(line.rstrip() for line in self._lines if line.strip())
 
-    def _close(self) -> None:
+    def _close(self, token: str) -> None:
         if self._nested.pop() and self._nested:
             self._begin_line(0)
         self._nested = self._nested or [True]
-        self._lines[-1] += ")"
+        self._lines[-1] += token
 
     def _begin_line(self, deeper: int) -> None:
         if self._lines[-1].strip():
@@ -66,7 +67,7 @@ def _length_of_item(tokens: list[str], start: int) -> int:
     """How long it is to the next comma or clause outside parentheses."""
     depth = length = 0
     for token in tokens[start:]:
-        depth += {"(": 1, ")": -1}.get(token, 0)
+        depth += (token in _OPEN) - (token in _CLOSE)
         if depth < 0 or (depth == 0 and (token == "," or token in _CLAUSES)):
             break
         length += len(token)

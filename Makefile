@@ -22,8 +22,8 @@ doctor: $(ENV) ## name what this machine lacks, and how to get it
 setup: $(ENV) ## fetch and build everything, once
 	@$(PYTHON) -m local setup
 
-demo: $(ENV) ## run the whole platform and show the merged answer and its proof
-	@$(PYTHON) -m local demo
+demo: $(ENV) ## run the whole platform and show the merged answer and its proof; DOMAINS=all, or stocks,plates
+	@$(PYTHON) -m local demo $(if $(DOMAINS),--domains $(DOMAINS))
 
 down: $(ENV) ## stop everything; data stays
 	@$(PYTHON) -m local down

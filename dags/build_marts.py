@@ -1,4 +1,4 @@
-"""Builds one slice of a domain's marts: seal the cut, build the tiles in Spark, publish the asset.
+"""Builds one slice of the marts of each domain: seal the cut, build the tiles in Spark, publish the asset.
 
 Invariant: whatever is run again, late or twice gives the same marts; what Airflow remembers decides nothing.
 """
@@ -11,21 +11,34 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetAlias, CronDataIntervalTimetable, Param, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAlias,
+    CronDataIntervalTimetable,
+    Param,
+    get_current_context,
+    task,
+    task_group,
+)
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.request import built_tiles, covered, read_request, rebuilt
+from dags.request import EVERY, built_tiles, covered, read_domains, read_request, rebuilt
 from dags.run_module import RunModule
 from lake.cuts import EPOCH, format_time, parse_time
 from lake.registry import live_domain
 from lake.settings import load_settings
 
 DOC = """
-### One slice of a domain's marts
+### One slice of the marts of one domain, or of each
+
+**choose** says which domains: the parameter `domain`, or all that run (`TIDEMARK_DOMAINS`). For each of them:
 
 **seal** makes cut(T) final: markers to every partition, awaited in raw.
 **build** computes the slice in Spark and commits one tile a view.
 **publish** tells Airflow: an event of the asset `marts/<domain>` with the frontiers and row counts.
+
+One domain that fails stops no other; a rerun of its tasks, or of the run, builds what is missing.
 
 | run | slice |
 | --- | --- |
@@ -45,25 +58,32 @@ SCHEDULE = os.environ.get("TIDEMARK_SCHEDULE", "0 * * * *")
 SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
 # Airflow checks no format, but patterns: what is no time is refused by the form, before there is a run.
 TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?$"
-DOMAINS = sorted(path.stem for path in load_settings().domains_dir.glob("*.yaml"))
+SETTINGS = load_settings()
+DOMAINS = sorted(path.stem for path in SETTINGS.domains_dir.glob("*.yaml") if SETTINGS.runs(path.stem))
 
 
-def seal_arguments(context: Mapping[str, Any]) -> list[str]:
+def seal_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
     request = read_request(load_settings(), context)
-    return ["seal", "--domain", request.domain.name, "--at", format_time(request.t1)]
+    return ["seal", "--domain", domain, "--at", format_time(request.t1)]
 
 
-def build_arguments(context: Mapping[str, Any]) -> list[str]:
+def build_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
     settings = load_settings()
     request = read_request(settings, context)
     t0 = request.t0
     if t0 is None:
-        tiles = built_tiles(settings, request.domain)
+        tiles = built_tiles(settings, live_domain(settings, domain))
         if covered(tiles, request.t1):
             raise AirflowSkipException(f"everything before {format_time(request.t1)} is in longer tiles already")
         t0 = rebuilt(tiles, request.t1)
     start = ["--t0", format_time(t0)] if t0 else []
-    return ["--domain", request.domain.name, *start, "--t1", format_time(request.t1)]
+    return ["--domain", domain, *start, "--t1", format_time(request.t1)]
+
+
+@task(execution_timeout=timedelta(minutes=1))
+def choose() -> list[str]:
+    """The domains that this run builds."""
+    return read_domains(DOMAINS, get_current_context())
 
 
 @task(outlets=[MARTS], execution_timeout=timedelta(minutes=5))
@@ -100,7 +120,7 @@ def _time(title: str, if_empty: str) -> Param:
 
 with DAG(
     dag_id="build_marts",
-    description="Seal a cut, build one slice of a domain's marts in Spark, publish the asset.",
+    description="For each domain seal a cut, build one slice of its marts in Spark, publish the asset.",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
     start_date=parse_time(SCHEDULE_START) if SCHEDULE_START else None,
@@ -110,28 +130,39 @@ with DAG(
     default_args={"owner": "tidemark", "retries": 2, "retry_delay": timedelta(seconds=15)},
     params={
         "domain": Param(
-            "shop" if "shop" in DOMAINS else DOMAINS[0],
+            EVERY,
             type="string",
-            enum=DOMAINS,
+            enum=[EVERY, *DOMAINS],
             title="Domain",
-            description="Whose views are built, all of them and the quarantine.",
+            description=f"Whose views are built, all of them and the quarantine; {EVERY} for every domain, one by one.",
         ),
         "t0": _time("T0, the slice's start", "Leave it empty to go on from each view's frontier."),
         "t1": _time("T1, the slice's end (excluded)", "Leave it empty to build up to now."),
     },
 ) as dag:
-    seal = RunModule(
-        task_id="seal",
-        module="lake.cli",
-        arguments=seal_arguments,
-        execution_timeout=timedelta(minutes=15),
-        doc_md="Make cut(T) final: a marker in every partition, awaited in raw.",
-    )
-    build = RunModule(
-        task_id="build",
-        module="jobs.build_mart",
-        arguments=build_arguments,
-        execution_timeout=timedelta(hours=2),
-        doc_md="Compute the slice in one Spark session; each view's tile and manifest are one commit.",
-    )
-    seal >> build >> publish(build.output)
+
+    @task_group(prefix_group_id=False)
+    def build_slice(domain: Any) -> None:
+        """One domain's slice."""
+        seal = RunModule(
+            task_id="seal",
+            module="lake.cli",
+            domain=domain,
+            arguments=seal_arguments,
+            execution_timeout=timedelta(minutes=15),
+            map_index_template="{{ task.domain }}",
+            doc_md="Make cut(T) final: a marker in every partition, awaited in raw.",
+        )
+        build = RunModule(
+            task_id="build",
+            module="jobs.build_mart",
+            domain=domain,
+            arguments=build_arguments,
+            execution_timeout=timedelta(hours=2),
+            map_index_template="{{ task.domain }}",
+            max_active_tis_per_dagrun=1,
+            doc_md="Compute the slice in one Spark session; each view's tile and manifest are one commit.",
+        )
+        seal >> build >> publish(build.output)
+
+    build_slice.expand(domain=choose())

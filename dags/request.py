@@ -1,12 +1,12 @@
 """What a run of `build_marts` is asked to build, read from its parameters or its place in the schedule.
 
-Invariant: a Request is a slice between two segment boundaries of a known domain, and the same run gives the same T
+Invariant: a Request is a slice between two segment boundaries, and the same run gives the same T
 at every try.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,10 @@ from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.kernel import QUARANTINE, Kernel
 from lake.marts import Manifest
-from lake.registry import live_domain
 from lake.settings import Settings
+
+EVERY = "*"
+"""The value of the parameter `domain` that stands for all of them; no domain can have this name."""
 
 
 class BadRequest(TidemarkError):
@@ -27,21 +29,25 @@ class BadRequest(TidemarkError):
 
 @dataclass(frozen=True)
 class Request:
-    """[t0, t1) of a domain; t0 None means each view's frontier."""
+    """[t0, t1); t0 None means each view's frontier."""
 
-    domain: Domain
     t0: datetime | None
     t1: datetime
 
 
+def read_domains(known: Sequence[str], context: Mapping[str, Any]) -> list[str]:
+    """The domains that a run builds: the one that was chosen, or all that are known."""
+    chosen = context["params"]["domain"]
+    return list(known) if chosen == EVERY else [chosen]
+
+
 def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
-    """The slice of this run. Raises BadRequest, or BadDomain, with the parameter, its value and what would do.
+    """The slice of this run. Raises BadRequest with the parameter, its value and what would do.
 
     T1 is the parameter t1; without it a scheduled run's is the end of its data interval, and a manual run's the last
     segment boundary before it was triggered.
     """
     params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
-    domain = live_domain(settings, params["domain"])
     t0, t1 = _time("t0", params.get("t0"), seconds), _time("t1", params.get("t1"), seconds)
     if t1 is None and str(run.run_type) == "manual":
         t1 = from_ms(segment_start(epoch_ms(run.run_after), seconds))
@@ -49,7 +55,7 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
         t1 = _boundary("the end of the data interval", context["data_interval_end"], seconds)
     if t0 is not None and t0 >= t1:
         raise BadRequest(f"t0={format_time(t0)} is not before t1={format_time(t1)}; a slice [t0, t1) needs t0 < t1")
-    return Request(domain, t0, t1)
+    return Request(t0, t1)
 
 
 def rebuilt(tiles: Mapping[str, list[Manifest]], t1: datetime) -> datetime | None:

@@ -24,19 +24,25 @@ from lake.errors import TidemarkError
 class RunModule(BaseOperator):
     """`python -m <module> <arguments> --json`: its stderr is the task's log, the document on its stdout the XCom.
 
-    `arguments` is called with the task's context. A TidemarkError that it raises fails the task for good, since asking
-    again would not help; a program that ends with an error is tried again, its last words being the error.
+    `arguments` is called with the domain that it works on and the task's context. A TidemarkError that it raises fails
+    the task for good, since asking again would not help; a program that ends with an error is tried again, its last
+    words being the error.
     """
 
-    def __init__(self, *, module: str, arguments: Callable[[Mapping[str, Any]], Sequence[str]], **options: Any) -> None:
+    template_fields = ("domain",)
+
+    def __init__(
+        self, *, module: str, domain: Any, arguments: Callable[[str, Mapping[str, Any]], Sequence[str]], **options: Any
+    ) -> None:
         super().__init__(**options)
         self.module = module
+        self.domain = domain
         self.arguments = arguments
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> Any:
         try:
-            arguments = [*self.arguments(context), "--json"]
+            arguments = [*self.arguments(self.domain, context), "--json"]
         except TidemarkError as error:
             raise AirflowFailException(str(error)) from None
         self.log.info("python -m %s %s", self.module, " ".join(arguments))

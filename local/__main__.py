@@ -16,14 +16,16 @@ from lake.domain import load_domain
 from lake.errors import exit_on_error
 from local.doctor import examine
 from local.errors import PartFailed
-from local.parts import AIRFLOW, DOMAIN, SERVERS, WORKERS
+from local.parts import AIRFLOW, DOMAINS, SERVERS
 from local.ports import Ports
+from local.showcase import DEFAULT
 from local.stack import Stack
 from local.status import read_status, render
 from local.tools import find_tools, set_up
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
+_Domains = Annotated[str | None, typer.Option(help="Which domains run: all, or names with commas between.")]
 
 
 def _home() -> Path:
@@ -63,13 +65,14 @@ def setup() -> None:
 @app.command()
 def up(
     parts: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
+    domains: _Domains = None,
 ) -> None:
     """Start parts of the stack and wait until they serve."""
     from local.provision import provision
 
     with exit_on_error():
-        stack = configured_stack()
-        names = list(parts or [*SERVERS, *WORKERS])
+        stack = configured_stack(domains)
+        names = list(parts or stack.parts())
         if "airflow" in names:
             names += AIRFLOW[1:]
         if unknown := set(names) - set(stack.parts()):
@@ -77,8 +80,9 @@ def up(
         stack.up([name for name in names if name in SERVERS])
         if set(SERVERS) <= set(stack.running()):
             settings = stack.settings()
-            provision(settings, load_domain(DOMAIN, settings.domains_dir))
-        stack.up([name for name in names if name in WORKERS])
+            for name in stack.domains:
+                provision(settings, load_domain(name, settings.domains_dir))
+        stack.up([name for name in names if name not in SERVERS])
         console.print(render(read_status(stack)), soft_wrap=True, highlight=False)
 
 
@@ -125,20 +129,21 @@ def clean() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(domains: _Domains = None) -> None:
     """Run the whole platform: backlog, live events, two batch slices, the merged answer, its proof."""
     from local.demo import run_demo  # the engine behind it loads slower than `status` takes
 
     with exit_on_error():
-        stack = configured_stack(segment_seconds=10)
+        stack = configured_stack(domains, segment_seconds=10)
         run_demo(stack)
         console.print(render(read_status(stack)), soft_wrap=True, highlight=False)
 
 
-def configured_stack(segment_seconds: int = 60) -> Stack:
-    """The stack of this home, its tools built and settings.env written."""
+def configured_stack(domains: str | None = None, segment_seconds: int = 60) -> Stack:
+    """The stack of this home, its tools built and settings.env written; by default with the domains of last time."""
     stack = Stack(_home(), set_up(typer.echo))
-    stack.configure(_ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds))
+    chosen = domains or os.environ.get(DOMAINS) or stack.variables().get(DOMAINS) or DEFAULT
+    stack.configure(_ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds), chosen)
     return stack
 
 

@@ -16,6 +16,9 @@ class Task:
     name: str
     state: str
     tries: int
+    index: int
+    """Which of the tasks of this name, one a domain; -1 where there is but one, or it is not known yet."""
+    label: str
 
 
 class Airflow:
@@ -51,12 +54,21 @@ class Airflow:
 
     def tasks(self, dag: str, run: str) -> list[Task]:
         found = self._call("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
-        return [Task(task["task_id"], task["state"] or "waiting", task["try_number"]) for task in found]
+        return [
+            Task(
+                task["task_id"],
+                task["state"] or "waiting",
+                task["try_number"],
+                task["map_index"],
+                " ".join(filter(None, (task["task_id"], task["rendered_map_index"]))),
+            )
+            for task in found
+        ]
 
     def log_tail(self, dag: str, run: str, task: Task, lines: int = 25) -> str:
         """The last lines of a task's last try."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task.name}/logs/{max(task.tries, 1)}"
-        events = self._call("GET", path, params={"full_content": True}).get("content", [])
+        events = self._call("GET", path, params={"full_content": True, "map_index": task.index}).get("content", [])
         text = [event.get("event", "") if isinstance(event, dict) else str(event) for event in events]
         return "\n".join(text[-lines:])
 

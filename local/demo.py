@@ -17,26 +17,19 @@ from lake.cuts import epoch_ms, format_time, from_ms, segment_start
 from lake.domain import Domain, load_domain
 from lake.errors import BadSettings
 from lake.log import Log
+from lake.registry import live_domain
 from lake.serving import Serving
 from lake.settings import Settings
 from local.airflow import Airflow
 from local.errors import DemoFailed
-from local.parts import AIRFLOW, AIRFLOW_USER, DOMAIN, SERVERS
+from local.parts import AIRFLOW, AIRFLOW_USER, SERVERS, producer
 from local.provision import provision
+from local.showcase import SHOWCASE
 from local.stack import Stack
 
-DAG = "build_marts"
+DAG, EVERY = "build_marts", "*"
 BETWEEN_SLICES = timedelta(minutes=1)
 SLICE_SECONDS = 900
-
-_SUMMARY = """
-select country, sum(revenue) as revenue, sum(orders) as orders,
-       sum(batch) as orders_from_batch, sum(speed) as orders_from_speed
-from (select country, revenue, orders, 0 as batch, 0 as speed from revenue_by_country_hour
-      union all select country, 0, 0, orders, 0 from marts.revenue_by_country_hour
-      union all select country, 0, 0, 0, orders from speed.revenue_by_country_hour)
-group by country order by revenue desc
-"""
 
 
 def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
@@ -49,48 +42,59 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     tell("Kafka, MinIO, store: starting")
     stack.up(SERVERS)
     settings = stack.settings()
-    domain = load_domain(DOMAIN, settings.domains_dir)
-    provision(settings, domain)
+    domains = [load_domain(name, settings.domains_dir) for name in stack.domains]
+    for domain in domains:
+        provision(settings, domain)
+    shown = [domain.name for domain in domains if domain.name in SHOWCASE]
+    producers = [producer(name) for name in shown]
+    layers = [name for name in stack.parts() if name in ("lander", "router", "speed")]
     tell("lander, speed layer, backlog, Airflow, dashboard: starting")
-    stack.start(["lander", "speed"])
-    backlog = _start_backlog(stack, _missing_backlog(settings, domain), tell)
+    stack.start(layers)
+    backlogs = [_start_backlog(stack, d.name, _missing_backlog(settings, d), tell) for d in domains if d.name in shown]
     stack.start([*AIRFLOW, "dashboard"])
-    _await_backlog(backlog)
-    stack.start(["producer"])
+    for backlog in backlogs:
+        _await_backlog(backlog)
+    stack.start(producers)
+    _load_dimensions(stack, shown, 1, tell)
     first = _next_boundary(datetime.now(UTC), settings.segment_seconds)
-    stack.await_healthy(["lander", "speed", *AIRFLOW, "dashboard", "producer"])
+    stack.await_healthy([*layers, *AIRFLOW, "dashboard", *producers])
     tell("everything serves; live events flow")
 
-    variables = stack.variables()
     address = stack.parts()["airflow"].address
     assert address is not None
-    airflow = Airflow(address, AIRFLOW_USER, variables["TIDEMARK_AIRFLOW_PASSWORD"])
+    airflow = Airflow(address, AIRFLOW_USER, stack.variables()["TIDEMARK_AIRFLOW_PASSWORD"])
     airflow.unpause(DAG, wait_seconds=90)
-    serving = Serving(settings, domain)
-    for t1 in (first, first + BETWEEN_SLICES):
-        _build_slice(airflow, serving, t1, tell)
-    tell("both slices are built; the merged view:")
-    _tidemark(stack, "sql", _SUMMARY)
-    _show_freshness(serving, domain, tell)
+    servings = [Serving(settings, live_domain(settings, domain.name)) for domain in domains]
+    _build_slice(airflow, servings, first, tell)
+    _load_dimensions(stack, shown, 2, tell)
+    _build_slice(airflow, servings, first + BETWEEN_SLICES, tell)
+    tell("both slices are built; the merged views:")
+    for serving in servings:
+        if serving.domain.name in shown:
+            _tidemark(stack, "sql", SHOWCASE[serving.domain.name].question)
+        _show_freshness(serving, tell)
     tell("recomputing everything from raw to compare")
-    _tidemark(stack, "verify", "--domain", DOMAIN)
+    for domain in domains:
+        _tidemark(stack, "verify", "--domain", domain.name)
     tell("done; all of it goes on running (`make down` stops it)")
 
 
 def _missing_backlog(settings: Settings, domain: Domain) -> int:
     """How many events of the backlog the log does not have yet."""
-    wanted = os.environ.get("TIDEMARK_DEMO_BACKLOG", "1000000")
+    wanted = os.environ.get("TIDEMARK_DEMO_BACKLOG", str(SHOWCASE[domain.name].backlog))
     if not wanted.isdecimal():
         raise BadSettings(f"TIDEMARK_DEMO_BACKLOG={wanted!r}: a number of events, like 1000000")
     return max(0, int(wanted) - sum(Log(settings, domain).end().values()))
 
 
-def _start_backlog(stack: Stack, events: int, tell: Callable[[str], None]) -> subprocess.Popen[bytes] | None:
+def _start_backlog(
+    stack: Stack, domain: str, events: int, tell: Callable[[str], None]
+) -> subprocess.Popen[bytes] | None:
     if not events:
-        tell("the backlog is there already")
+        tell(f"the backlog of {domain} is there already")
         return None
-    tell(f"backlog: {events:,} events")
-    command = ["streaming.produce", "--domain", DOMAIN, "--count", str(events), "--seed", "7"]
+    tell(f"backlog of {domain}: {events:,} events")
+    command = ["streaming.produce", "--domain", domain, "--count", str(events), "--seed", "7"]
     return subprocess.Popen([sys.executable, "-m", *command], env=stack.environment(), stdin=subprocess.DEVNULL)
 
 
@@ -99,27 +103,38 @@ def _await_backlog(backlog: subprocess.Popen[bytes] | None) -> None:
         raise DemoFailed(f"the backlog's producer ended with {code}; see above, then `make demo` again")
 
 
+def _load_dimensions(stack: Stack, domains: list[str], version: int, tell: Callable[[str], None]) -> None:
+    """Load a version of the dimension of each domain that has one, as a person would from a file."""
+    for name in filter(None, (SHOWCASE[domain].dimension for domain in domains)):
+        file = stack.home / f"{name}-{version}.csv"
+        options = [name, "--version", str(version), "--output", str(file)]
+        _run(stack, "streaming.events.dimension", *options)
+        tell(f"dimension {name}: loading {file.name} while events flow")
+        _tidemark(stack, "dimension", "load", name, str(file))
+
+
 def _next_boundary(t: datetime, segment_seconds: int) -> datetime:
     """The first segment boundary after `t`."""
     segment = segment_seconds * 1000
     return from_ms(segment_start(epoch_ms(t), segment_seconds) + segment)
 
 
-def _build_slice(airflow: Airflow, serving: Serving, t1: datetime, tell: Callable[[str], None]) -> None:
-    """Build [frontier, t1) through Airflow. Raises DemoFailed with the failed task and its log."""
+def _build_slice(airflow: Airflow, servings: list[Serving], t1: datetime, tell: Callable[[str], None]) -> None:
+    """Build [frontier, t1) of each domain through Airflow. Raises DemoFailed with the failed task and its log."""
     wait = (t1 - datetime.now(UTC)).total_seconds()
     if wait > 0:
         tell(f"waiting {wait:.0f} s for the slice's end, {format_time(t1)}")
         time.sleep(wait)
-    frontier = min(mart.frontier for mart in serving.pin().marts.values())
+    frontier = min(mart.frontier for serving in servings for mart in serving.pin().marts.values())
     span = f"[{format_time(frontier)}, {format_time(t1)})"
     # Without t0 each view goes on from its own frontier, so a half-built slice is no obstacle.
-    run = airflow.trigger(DAG, {"domain": DOMAIN, "t1": format_time(t1)})
+    domain = servings[0].domain.name if len(servings) == 1 else EVERY
+    run = airflow.trigger(DAG, {"domain": domain, "t1": format_time(t1)})
     tell(f"slice {span}: Airflow runs {DAG}")
     deadline, shown = time.monotonic() + SLICE_SECONDS, ""
     while (state := airflow.state(DAG, run)) not in ("success", "failed"):
         tasks = airflow.tasks(DAG, run)
-        progress = ", ".join(f"{task.name} {task.state}" for task in tasks)
+        progress = ", ".join(f"{task.label} {task.state}" for task in tasks)
         if progress != shown:
             tell(f"  {progress}")
             shown = progress
@@ -136,16 +151,16 @@ def _build_slice(airflow: Airflow, serving: Serving, t1: datetime, tell: Callabl
 
 def _explain(airflow: Airflow, run: str, span: str) -> str:
     failed = [task for task in airflow.tasks(DAG, run) if task.state == "failed"]
-    logs = "\n".join(f"task {task.name}, the end of its log:\n{airflow.log_tail(DAG, run, task)}" for task in failed)
+    logs = "\n".join(f"task {task.label}, the end of its log:\n{airflow.log_tail(DAG, run, task)}" for task in failed)
     return (
-        f"slice {span} failed in {', '.join(task.name for task in failed) or 'no task'}.\n{logs}\n"
+        f"slice {span} failed in {', '.join(task.label for task in failed) or 'no task'}.\n{logs}\n"
         f"The whole log is at {airflow.address}/dags/{DAG}/runs/{run}. Everything is left running: "
         "once the cause is gone, `make demo` builds the slice again"
     )
 
 
-def _show_freshness(serving: Serving, domain: Domain, tell: Callable[[str], None]) -> None:
-    for view in domain.views:
+def _show_freshness(serving: Serving, tell: Callable[[str], None]) -> None:
+    for view in serving.domain.views:
         answer = serving.answer(view)
         fresh = "no speed state yet"
         if answer.fresh_to:
@@ -155,6 +170,10 @@ def _show_freshness(serving: Serving, domain: Domain, tell: Callable[[str], None
 
 def _tidemark(stack: Stack, *arguments: str) -> None:
     """Run the command line as a user would. Raises DemoFailed."""
-    done = subprocess.run([sys.executable, "-m", "lake.cli", *arguments], env=stack.environment(), check=False)
+    _run(stack, "lake.cli", *arguments)
+
+
+def _run(stack: Stack, module: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], env=stack.environment(), check=False)
     if done.returncode:
-        raise DemoFailed(f"`tidemark {arguments[0]}` ended with {done.returncode}; see above")
+        raise DemoFailed(f"`{module} {arguments[0]}` ended with {done.returncode}; see above")

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,16 @@ from lake.log import MAX_MESSAGE_BYTES
 from local import health
 from local.errors import PartFailed
 from local.ports import HOST, Ports
+from local.showcase import SHOWCASE
 from local.tools import ROOT, Tools, require
 
-DOMAIN = "shop"
 AIRFLOW_USER = "admin"
 
-# In this order they start; stages of a shut-down go the other way.
 SERVERS = ("kafka", "minio", "store")
+"""They start first, and stop last."""
 AIRFLOW = ("airflow", "scheduler", "dag-processor")
-WORKERS = ("lander", "speed", *AIRFLOW, "dashboard", "producer")
+DOMAINS, ROUTED = "TIDEMARK_DOMAINS", "TIDEMARK_ROUTED"
+"""Variables of settings.env: the domains that this stack runs, and which of those have sources."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Part:
     start_seconds: int = 60
 
 
-def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools) -> dict[str, Part]:
-    """Every part by name, in the order of their start."""
+def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Tools) -> dict[str, Part]:
+    """Every part by name, in the order of their start; `variables` are those of settings.env."""
+    domains, routed = (_names(variables, name) for name in (DOMAINS, ROUTED))
     kafka = home / "kafka"
     bootstrap = f"{HOST}:{ports.kafka}"
     minio_url, airflow_url = f"http://{HOST}:{ports.minio}", f"http://{HOST}:{ports.airflow}"
@@ -76,19 +78,20 @@ def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools
             "store",
             [str(tools.store_server), str(home / "store.conf")],
             {"store": ports.store},
-            lambda: _prepare_store(home, ports, secrets["TIDEMARK_STORE_URL"]),
-            lambda: health.store(secrets["TIDEMARK_STORE_URL"]),
+            lambda: _prepare_store(home, ports, variables["TIDEMARK_STORE_URL"]),
+            lambda: health.store(variables["TIDEMARK_STORE_URL"]),
             f"{HOST}:{ports.store}",
         ),
-        _python("lander", "streaming.land", "--domain", DOMAIN),
-        _python("speed", "streaming.speed", "--domain", DOMAIN),
+        _python("lander", "streaming.land", *_each(domains)),
+        *([_python("router", "streaming.route", *_each(routed))] if routed else []),
+        _python("speed", "streaming.speed", *_each(domains)),
         # What `airflow standalone` runs, but each under supervision; without the triggerer, which no
         # DAG of ours needs, and without the log servers, which listen on every network.
         Part(
             "airflow",
             ["airflow", "api-server"],
             {"airflow": ports.airflow},
-            lambda: _prepare_airflow(home, ports, secrets),
+            lambda: _prepare_airflow(home, ports, variables),
             lambda: health.airflow(airflow_url, "metadatabase"),
             airflow_url,
             start_seconds=180,
@@ -116,11 +119,7 @@ def all_parts(home: Path, ports: Ports, secrets: Mapping[str, str], tools: Tools
             unhealthy=lambda: health.http(f"{dashboard_url}/_stcore/health"),
             address=dashboard_url,
         ),
-        _python(
-            "producer",
-            "streaming.produce",
-            *("--domain", DOMAIN, "--rate", os.environ.get("TIDEMARK_DEMO_RATE", "2000")),
-        ),
+        *(_producer(domain) for domain in domains if domain in SHOWCASE),
     ]
     return {part.name: part for part in parts}
 
@@ -164,6 +163,24 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     beside.replace(path)
+
+
+def producer(domain: str) -> str:
+    """The name of the part that sends a domain's live events."""
+    return f"producer-{domain}"
+
+
+def _producer(domain: str) -> Part:
+    rate = os.environ.get("TIDEMARK_DEMO_RATE", str(SHOWCASE[domain].events_per_second))
+    return _python(producer(domain), "streaming.produce", "--domain", domain, "--rate", rate)
+
+
+def _names(variables: Mapping[str, str], name: str) -> list[str]:
+    return [each for each in variables.get(name, "").split(",") if each]
+
+
+def _each(domains: Sequence[str]) -> list[str]:
+    return [option for domain in domains for option in ("--domain", domain)]
 
 
 def _python(name: str, module: str, *options: str) -> Part:

@@ -16,8 +16,9 @@ from xmlrpc.client import Fault
 from lake.settings import Settings
 from local.cache import require_free_disk
 from local.errors import PartFailed
-from local.parts import SERVERS, WORKERS, Part, all_parts, environment, write_private
+from local.parts import DOMAINS, ROUTED, SERVERS, Part, all_parts, environment, write_private
 from local.ports import HOST, Ports, require_free
+from local.showcase import chosen_domains, routed_domains
 from local.supervisor import Supervisor, tail
 from local.tools import ROOT, Tools
 
@@ -31,12 +32,26 @@ class Stack:
         self._tools = tools
         self._die_with_parent = die_with_parent
 
-    def configure(self, ports: Ports, segment_seconds: int) -> None:
-        """Write settings.env; logins that it already holds stay. A running stack keeps its ports."""
+    def configure(self, ports: Ports, segment_seconds: int, domains: str | None = None) -> None:
+        """Write settings.env; logins that it already holds stay. A running stack keeps its ports.
+
+        `domains`: which run, as `shop,stocks` or `all`; None for those of the last time, or none of them.
+        Raises PartFailed if others run now.
+        """
+        known = self.variables()
+        if domains is not None:
+            names = chosen_domains(self.settings(), domains)
+            wanted = {DOMAINS: ",".join(names), ROUTED: ",".join(routed_domains(self.settings(), names))}
+        else:
+            wanted = {}
         if self.supervisor.process():
+            if any(known.get(name) != value for name, value in wanted.items()):
+                raise PartFailed(
+                    f"the stack in {self.home} runs {known.get(DOMAINS) or 'no domain'}, not {wanted[DOMAINS]}: "
+                    "`tidemark down` first, its data stays"
+                )
             return
         self.home.mkdir(parents=True, exist_ok=True)
-        known = self.variables()
         password = known.get("TIDEMARK_STORE_PASSWORD") or secrets.token_urlsafe(24)
         values = {
             "TIDEMARK_S3_ACCESS_KEY": "tidemark",
@@ -52,6 +67,7 @@ class Stack:
             "TIDEMARK_PRISM_BINARY": str(self._tools.prism),
             "TIDEMARK_SPARK_JARS_DIR": str(self._tools.spark_jars),
             **ports.variables(),
+            **wanted,
         }
         lines = [f"{name}={value}\n" for name, value in sorted(values.items())]
         write_private(self.home / "settings.env", "".join(lines))
@@ -68,6 +84,11 @@ class Stack:
         """This stack's settings, whatever the environment says."""
         fields = {name.removeprefix("TIDEMARK_").lower(): value for name, value in self.variables().items()}
         return Settings(home=self.home, **fields)  # type: ignore[arg-type]
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains that this stack runs."""
+        return [name for name in self.variables().get(DOMAINS, "").split(",") if name]
 
     def environment(self) -> dict[str, str]:
         """The environment of whatever works with this stack."""
@@ -126,7 +147,7 @@ class Stack:
     def stop(self) -> list[str]:
         """Stop everything; the names of the parts that were running."""
         running = self.running()
-        self.supervisor.shut_down([WORKERS, SERVERS])
+        self.supervisor.shut_down([[name for name in running if name not in SERVERS], SERVERS])
         return running
 
     def running(self) -> list[str]:

@@ -17,7 +17,8 @@ supervisor; one that sees nothing move claims, and waits `grace` seconds before 
 router sends is in the log, or lost, `grace` seconds after the claim: without a fence in the broker nobody can promise
 that of a process that is frozen between check and send for longer, and then goes on. Headers show doubles, if any.
 
-A source that is named for the first time is routed from where Kafka's log of it begins.
+A source that is named for the first time is routed from where Kafka's log of it begins. Rules are those of the live
+version of the target when this process starts.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from typing import Annotated
 import structlog
 import typer
 
-from lake.domain import Domain, load_domain, load_domains
+from lake.domain import Domain
 from lake.errors import BadDomain, exit_on_error
 from lake.raw import Raw
+from lake.registry import live_domain, live_domains
 from lake.settings import Settings, load_settings
 from streaming.log_reader import Batch, LogReader
 from streaming.logs import configure_logs
@@ -98,6 +100,11 @@ class Router:
         names = dict.fromkeys(rule.domain for rule in target.sources)
         if not names:
             raise BadDomain(f"domain '{target.name}' has no sources, so nothing is routed to it; declare some")
+        if missing := [name for name in names if name not in domains]:
+            raise BadDomain(
+                f"domain '{target.name}' has sources that do not run here: {', '.join(missing)}; expected among "
+                f"{', '.join(domains)}: add them to TIDEMARK_DOMAINS"
+            )
         self._sources = [domains[name] for name in names]
         self._watch = TopicWatch(settings, target.topic)
         self._checked = 0.0
@@ -197,9 +204,9 @@ def main(
     configure_logs()
     with exit_on_error():
         settings = load_settings()
-        domains = load_domains(settings.domains_dir)
+        domains = live_domains(settings)
         stop = stop_on_signals()
-        targets = [domains.get(name) or load_domain(name, settings.domains_dir) for name in domain]
+        targets = [live_domain(settings, name) for name in dict.fromkeys(domain)]
         routers = {target.name: Router(settings, target, domains, stop, grace) for target in targets}
         run_together({name: router.run for name, router in routers.items()}, stop)
         log.info("stopped", domains=list(routers))

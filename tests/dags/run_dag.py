@@ -1,6 +1,7 @@
 """Runs build_marts once for each parameter set on the command line, and prints what came of it.
 
-One JSON document, last: for each run its state, its tasks' states and the extras of the asset events it emitted.
+One JSON document, last: for each run its state, its tasks' states, one a domain, and the extras of the asset events
+that it emitted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def run(conf: dict[str, str | None]) -> dict[str, object]:
     with create_session() as session:
         events = session.query(AssetEvent).filter(AssetEvent.source_run_id == result.run_id).all()
         emitted = [{"uri": event.asset.uri, "extra": event.extra} for event in events]
-    tasks = {instance.task_id: str(instance.state) for instance in result.get_task_instances()}
+    tasks: dict[str, list[str]] = {}
+    for instance in sorted(result.get_task_instances(), key=lambda each: each.map_index):
+        tasks.setdefault(instance.task_id, []).append(str(instance.state))
     return {"state": str(result.state), "tasks": tasks, "events": emitted}
 
 

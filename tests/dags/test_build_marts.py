@@ -31,7 +31,7 @@ def test_the_folder_loads_without_errors_and_holds_the_one_dag():
 
 def test_seal_build_and_publish_follow_each_other_one_run_at_a_time():
     order = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
-    assert order == {"seal": ["build"], "build": ["publish"], "publish": []}
+    assert order == {"choose": ["build", "seal"], "seal": ["build"], "build": ["publish"], "publish": []}
     assert isinstance(dag.timetable, CronDataIntervalTimetable)
     assert dag.max_active_runs == 1
     assert all(task.execution_timeout and task.retries == 2 and task.owner == "tidemark" for task in dag.tasks)
@@ -70,10 +70,10 @@ def test_a_run_builds_every_view_and_emits_frontiers_and_counts_and_a_rerun_repl
     script = ["tests.dags.run_dag", *map(json.dumps, ({**given, "t1": "2026-11-21T09:00:05Z"}, given, given))]
     refused, built, rebuilt = run(environment, *script)
 
-    assert refused["state"] == "failed" and refused["tasks"]["seal"] == "failed" and refused["events"] == []
+    assert refused["state"] == "failed" and refused["tasks"]["seal"] == ["failed"] and refused["events"] == []
     raw = Raw(sandbox.settings, sandbox.domain)
     for outcome, action in ((built, "append"), (rebuilt, "replace")):
-        assert outcome["tasks"] == dict.fromkeys(("seal", "build", "publish"), "success")
+        assert outcome["tasks"] == {task: ["success"] for task in ("choose", "seal", "build", "publish")}
         [event] = outcome["events"]
         assert event["uri"] == f"s3://{sandbox.settings.bucket}/marts/{name}"
         assert {tile["action"] for tile in event["extra"]["tiles"]} == {action}

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dags.request import BadRequest, covered, read_request, rebuilt
+from dags.request import EVERY, BadRequest, covered, read_domains, read_request, rebuilt
 from lake.cuts import EPOCH
-from lake.errors import BadDomain
 from lake.marts import Manifest
 from lake.settings import Settings
 
@@ -20,12 +19,12 @@ TEN = NINE + timedelta(hours=1)
 
 def _context(run_type: str = "manual", run_after: datetime = NINE, **params: str | None) -> dict:
     run = SimpleNamespace(run_type=run_type, run_after=run_after)
-    return {"params": {"domain": "shop", **params}, "dag_run": run, "data_interval_end": TEN}
+    return {"params": params, "dag_run": run, "data_interval_end": TEN}
 
 
 def test_a_scheduled_run_ends_with_its_data_interval_and_starts_at_the_frontier():
     request = read_request(SETTINGS, _context("scheduled"))
-    assert (request.domain.name, request.t0, request.t1) == ("shop", None, TEN)
+    assert (request.t0, request.t1) == (None, TEN)
 
 
 def test_a_manual_run_without_t1_ends_at_the_last_segment_boundary_before_it_was_triggered():
@@ -55,9 +54,9 @@ def test_what_cannot_be_built_is_said_with_the_parameter_its_value_and_the_fix(p
         read_request(SETTINGS, _context(**params))
 
 
-def test_a_domain_that_does_not_exist_is_named():
-    with pytest.raises(BadDomain, match=r"shoe\.yaml does not exist.*shop"):
-        read_request(SETTINGS, {**_context(), "params": {"domain": "shoe"}})
+def test_a_run_builds_the_domain_that_was_chosen_or_every_one():
+    assert read_domains(["plates", "shop"], {"params": {"domain": "shop"}}) == ["shop"]
+    assert read_domains(["plates", "shop"], {"params": {"domain": EVERY}}) == ["plates", "shop"]
 
 
 def _tiles(*ends: datetime) -> list[Manifest]:

@@ -12,10 +12,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from dags.request import BadRequest
 from dags.run_module import RunModule
+from tests.faults.parts import wait_for
 
 
 def _task(module: str, *arguments: str) -> RunModule:
-    return RunModule(task_id="task", module=module, arguments=lambda context: arguments)
+    return RunModule(task_id="task", module=module, domain="shop", arguments=lambda domain, context: arguments)
 
 
 def test_what_a_program_refuses_is_the_tasks_error_and_in_its_log(caplog):
@@ -33,11 +34,11 @@ def test_an_argument_that_looks_like_shell_stays_an_argument():
 
 
 def test_a_request_that_cannot_be_built_is_not_tried_again():
-    def arguments(_context):
+    def arguments(_domain, _context):
         raise BadRequest("t1='soon' is no time")
 
     with pytest.raises(AirflowFailException, match="t1='soon' is no time"):
-        RunModule(task_id="task", module="lake.cli", arguments=arguments).execute({})
+        RunModule(task_id="task", module="lake.cli", domain="shop", arguments=arguments).execute({})
 
 
 def test_a_killed_task_leaves_neither_its_program_nor_what_that_started():
@@ -63,4 +64,4 @@ def test_a_killed_task_leaves_neither_its_program_nor_what_that_started():
     task.on_kill()
     thread.join(30)
     assert failures[0].startswith("tests.dags.endless ended with -15")
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)

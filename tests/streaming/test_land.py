@@ -14,6 +14,7 @@ from lake.errors import LogRecreated, TidemarkError
 from lake.log import Log
 from lake.raw import Raw
 from streaming.land import Lander
+from tests.streaming.routes import declare
 
 QUICK = {"TIDEMARK_LAND_INTERVAL_SECONDS": "0.1"}
 
@@ -147,6 +148,17 @@ def test_a_topic_made_anew_stops_the_lander_by_name(sandbox, send, workers, unti
     with pytest.raises(LogRecreated):
         Lander(sandbox.settings, sandbox.domain, Raw(sandbox.settings, sandbox.domain), threading.Event()).run()
     assert sum(times_landed(sandbox).values()) == 500
+
+
+def test_a_domain_that_cannot_go_on_ends_the_process_that_lands_others_too(sandbox, send, workers):
+    other = declare(sandbox.settings, "other")
+    Raw(other.settings, other.domain).create("the id of another topic")
+    send(sandbox, 500)
+    lander = workers.start("streaming.land", sandbox, "--domain", "other", **QUICK)
+    assert lander.wait(60) == 2
+    assert "LogRecreated" in workers.logs() and "failed=['other']" in workers.logs()
+    send(sandbox, 500, seed=2)
+    assert count(sandbox) <= 500
 
 
 def _created(admin, topic: NewTopic) -> bool:

@@ -108,6 +108,44 @@ def lines(measure: str, series: str) -> dict[str, Any]:
     }
 
 
+def candles(price: str, step: timedelta) -> dict[str, Any]:
+    """t, open, high, low, close, layer: a candle a point of time, in the colour of the layers that it comes from; a
+    hollow one closed above its open."""
+    layers = {"domain": ["batch", "both", "speed"], "range": [BATCH_COLOUR, MERGED_COLOUR, SPEED_COLOUR]}
+    y = {**_AMOUNT, "title": price, "scale": {"zero": False}}
+    colour = {"field": "layer", "type": "nominal", "scale": layers}
+    names = ("open", "high", "low", "close")
+    tips = [{"field": name, "type": "quantitative", "format": ",~f", "title": name} for name in names]
+    rises = {"test": "datum.close >= datum.open", "value": 0.2}
+    return {
+        "height": HEIGHT,
+        "config": _LOOK,
+        "transform": [{"calculate": f"datum.t + {int(step.total_seconds() * 800)}", "as": "end"}],
+        "encoding": {
+            "x": {**_X, "field": "t", "bandPosition": 0},
+            "color": colour,
+            "tooltip": [_TIME_TIP, *tips, *_tips(("layer", "layer"))],
+        },
+        "layer": [
+            {
+                "transform": [{"calculate": f"datum.t + {int(step.total_seconds() * 400)}", "as": "middle"}],
+                "mark": "rule",
+                "encoding": {"x": {**_X, "field": "middle"}, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "bar", "stroke": None, "strokeWidth": 1},
+                "encoding": {
+                    "x2": {"field": "end"},
+                    "y": {**y, "field": "open"},
+                    "y2": {"field": "close"},
+                    "fillOpacity": {"condition": rises, "value": 1},
+                    "stroke": colour,
+                },
+            },
+        ],
+    }
+
+
 def three_numbers(measure: str, series: str) -> dict[str, Any]:
     """series, merged, batch, speed: three bars beside each other, since they do not add up."""
     names = ["merged", "batch", "speed"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import streamlit as st
 
+from dashboard.readable import readable
 from lake.errors import TidemarkError
 from lake.sql import Prompt
 
@@ -33,7 +34,7 @@ def show_sql(prompt: Prompt, view: str) -> None:
     elif answered is not None:
         shown = f"The first {_ROWS:,} of " if len(answered) > _ROWS else ""
         st.caption(f"{shown}{len(answered):,} rows")
-        st.dataframe(_readable(answered.slice(0, _ROWS)).to_pandas(), hide_index=True, width="stretch", key="rows")
+        st.dataframe(readable(answered.slice(0, _ROWS)).to_pandas(), hide_index=True, width="stretch", key="rows")
 
 
 def _answered(prompt: Prompt, statement: str) -> pa.Table | str:
@@ -42,16 +43,3 @@ def _answered(prompt: Prompt, statement: str) -> pa.Table | str:
         return prompt.query(statement)
     except TidemarkError as error:
         return str(error)
-
-
-def _readable(rows: pa.Table) -> pa.Table:
-    """Bytes as text, with what is no UTF-8 escaped; nested values as text."""
-    for index, column in enumerate(rows.schema):
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            text = [v if v is None else v.decode(errors="backslashreplace") for v in rows[index].to_pylist()]
-        elif pa.types.is_nested(column.type):
-            text = [v if v is None else str(v) for v in rows[index].to_pylist()]
-        else:
-            continue
-        rows = rows.set_column(index, column.name, pa.array(text, pa.string()))
-    return rows

@@ -42,10 +42,11 @@ def show_status(answers: Sequence[Answer]) -> None:
     st.html(_seam(batch, speed, first, held=any(answer.held for answer in answers)))
 
 
-def coverage(answer: Answer) -> str:
-    """One line under a view: what its rows come from."""
+def coverage(answer: Answer, shown: int) -> str:
+    """One line under a view: how many rows are shown, and what they come from."""
+    stored = f" of {len(answer.merged):,} stored" if shown != len(answer.merged) else ""
     parts = [
-        f"**{len(answer.merged):,}** rows",
+        f"**{shown:,}** rows{stored}",
         f"{len(answer.batch):,} with a batch part, {len(answer.speed):,} with a speed part",
         f"frontier {format_time(answer.frontier) if answer.frontier > EPOCH else 'not set yet'}",
         f"head {_vector(answer.head)}",

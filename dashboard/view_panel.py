@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import escape
 
 import pyarrow as pa
@@ -10,78 +11,111 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts
-from dashboard.layers import BATCH, MERGED, SPEED, Values
+from dashboard.layers import BARS, BATCH, MERGED, ROWS, SPEED, Values
+from dashboard.readable import readable
 from dashboard.status import coverage
-from lake.domain import View
 from lake.serving import Answer, Serving
+from lake.view import View
 
-_ROWS = 1000
+_CANDLES = "candles"
 
 
 def show_view(serving: Serving, view: View, answer: Answer, steps: int) -> None:
     """A bordered section; `steps` is how many points of time its charts reach back."""
-    values = Values(view, *(serving.present(view.name, s) for s in (answer.merged, answer.batch, answer.speed)))
+    batch, speed = (serving.present(view.name, states) for states in (answer.batch, answer.speed))
+    values = Values(view, serving.values(answer), batch, speed)
     with st.container(border=True):
         st.subheader(view.name.replace("_", " ").capitalize(), anchor=view.name)
         st.caption(view.description)
         if not len(values.merged):
-            st.info("No event of this view has arrived yet.")
+            st.info("No row to show yet." if len(answer.merged) else "No event of this view has arrived yet.")
             return
         _totals(values)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            measure = _pick("Measure", values.measures, f"{view.name}.measure")
-            colours = ["layer", values.series] if values.series and values.is_additive(measure) else []
-            colour = _pick("Colour", colours, f"{view.name}.colour") if colours else None
-        left, right = st.columns([3, 2])
-        _charts(values, measure, colour == values.series, steps, left, right)
-        st.caption(coverage(answer))
-        with st.expander(f"Every row of `{view.name}`: merged, batch, speed"):
+        _chart(values, steps)
+        st.caption(coverage(answer, len(values.merged)))
+        with st.expander(f"Every row of `{view.name}`: merged, batch, speed", expanded=not _charted(values)):
             _table(values)
 
 
-def _pick(label: str, options: list[str], key: str) -> str:
-    return st.segmented_control(label, options, default=options[0], key=key, label_visibility="collapsed") or options[0]
+def _charted(values: Values) -> list[str]:
+    """What there is a chart of."""
+    return [*([_CANDLES] if values.has_candles else []), *values.numbers, *values.lists]
 
 
-def _totals(values: Values) -> None:
-    """Of the additive measures: the merged number, and what it is the sum of."""
-    parts = []
-    for measure in filter(values.is_additive, values.measures):
-        total = values.total(measure)
-        parts.append(
-            f"<div><div>{escape(measure.replace('_', ' '))}</div>"
-            f"<div style='font-size:1.9rem;line-height:1.25;color:#16242f'>{_number(total[MERGED])}</div>"
-            f"<div><b style='color:{charts.BATCH_COLOUR}'>{_number(total[BATCH])}</b> batch + "
-            f"<b style='color:{charts.SPEED_COLOUR}'>{_number(total[SPEED])}</b> speed</div></div>"
-        )
-    if parts:
-        st.html(f"<div style='display:flex;gap:3rem;font-size:0.85rem;color:#51626f'>{''.join(parts)}</div>")
-
-
-def _charts(values: Values, measure: str, split: bool, steps: int, left: DeltaGenerator, right: DeltaGenerator) -> None:
-    since, series, key = values.since(steps), values.series, values.view.name
-    if not values.is_additive(measure):
-        if values.time is None:
-            return
-        rows = values.lines(measure, since)
-        _draw(left, rows, charts.lines(measure, series or "row"), f"{key}.lines.{measure}")
-        seam = _at_the_seam(rows)
-        _draw(right, seam, charts.three_numbers(measure, series or "row"), f"{key}.three.{measure}")
-        right.caption(
-            f"At {seam['t'][0].as_py():%H:%M} UTC. A distinct count, minimum or maximum of both layers is no sum: "
-            "whoever is in both counts once."
-        )
+def _chart(values: Values, steps: int) -> None:
+    if not _charted(values):
         return
-    if values.time is not None:
-        rows = values.over_time(measure, since, split)
-        _draw(
-            left,
-            rows,
-            charts.stacked(measure, values.step(), series if split else None),
-            f"{key}.time.{measure}.{split}",
-        )
+    name, since = values.view.name, values.since(steps)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        column = _pick("Measure", _charted(values), f"{name}.measure")
+        colours = ["layer", values.series] if values.series and values.time and values.is_additive(column) else []
+        colour = _pick("Colour", colours, f"{name}.colour") if colours else None
+        candle = _choose("Series", values.names(), f"{name}.candle") if column == _CANDLES and values.series else None
+        row = _choose("Row", values.rows(), f"{name}.row") if column in values.lists else None
+    left, right = st.columns([3, 2])
+    if column == _CANDLES:
+        _draw_candles(values, candle, since, left)
+        _draw_volume(values, candle, since, right)
+    elif row is not None:
+        _draw(left, values.counts(column, row), charts.three_numbers("count", column), f"{name}.counts.{column}")
+    elif values.is_additive(column):
+        _draw_sums(values, column, colour is not None and colour == values.series, since, left, right)
+    else:
+        _draw_numbers(values, column, since, left, right)
+
+
+def _draw_sums(
+    values: Values, column: str, split: bool, since: datetime | None, left: DeltaGenerator, right: DeltaGenerator
+) -> None:
+    """Of numbers that add up: batch and speed above each other, over time and by series."""
+    key, title, series = values.view.name, values.title(column), values.series
+    if values.time is None:
+        _draw(left, values.by_series(column, None), charts.ranking(title, series or "all"), f"{key}.rank.{column}")
+        return
+    spec = charts.stacked(title, values.step(), series if split else None)
+    _draw(left, values.over_time(column, since, split), spec, f"{key}.time.{column}.{split}")
     if series is not None:
-        _draw(right, values.by_series(measure, since), charts.ranking(measure, series), f"{key}.rank.{measure}")
+        newest = values.since(1) if values.time in values.view.per else None
+        rows = values.by_series(column, newest or since)
+        _draw(right, rows, charts.ranking(title, series), f"{key}.rank.{column}")
+        if newest:
+            right.caption(f"At {newest:%Y-%m-%d %H:%M} UTC, the newest.")
+
+
+def _draw_numbers(
+    values: Values, column: str, since: datetime | None, left: DeltaGenerator, right: DeltaGenerator
+) -> None:
+    """Of numbers that do not add up: the merged ones over time, and all three of some rows."""
+    key, title, series = values.view.name, values.title(column), values.series or "row"
+    if values.time is None:
+        _draw(left, values.ranked(column), charts.three_numbers(title, series), f"{key}.three.{column}")
+        if len(values.merged) > BARS:
+            left.caption(f"The first {BARS} of {len(values.merged):,} rows.")
+        return
+    rows = values.lines(column, since)
+    if not len(rows):
+        return
+    _draw(left, rows, charts.lines(title, series), f"{key}.lines.{column}")
+    seam = _at_the_seam(rows)
+    _draw(right, seam, charts.three_numbers(title, series), f"{key}.three.{column}")
+    right.caption(
+        f"At {seam['t'][0].as_py():%Y-%m-%d %H:%M} UTC. This number of both layers is no sum of theirs: "
+        "it is computed from their merged states."
+    )
+
+
+def _draw_candles(values: Values, series: str | None, since: datetime | None, place: DeltaGenerator) -> None:
+    spec = charts.candles(values.title("close"), values.step())
+    _draw(place, values.candles(series, since), spec, f"{values.view.name}.candles")
+
+
+def _draw_volume(values: Values, series: str | None, since: datetime | None, place: DeltaGenerator) -> None:
+    """The first number beside the prices that adds up, of the same series."""
+    column = next(filter(values.is_additive, values.numbers), None)
+    if column is None:
+        return
+    rows = values.over_time(column, since, split=series is not None, only=series)
+    _draw(place, rows, charts.stacked(values.title(column), values.step(), None), f"{values.view.name}.volume")
 
 
 def _at_the_seam(rows: pa.Table) -> pa.Table:
@@ -91,15 +125,42 @@ def _at_the_seam(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.equal(rows["t"], pa.scalar(at, rows["t"].type))).sort_by([("merged", "descending")])
 
 
+def _totals(values: Values) -> None:
+    """Of the additive columns: the merged number, and what it is the sum of."""
+    parts = []
+    for column in filter(values.is_additive, values.numbers if values.is_whole else ()):
+        total = values.total(column)
+        parts.append(
+            f"<div><div>{escape(values.title(column))}</div>"
+            f"<div style='font-size:1.9rem;line-height:1.25;color:#16242f'>{_number(total[MERGED])}</div>"
+            f"<div><b style='color:{charts.BATCH_COLOUR}'>{_number(total[BATCH])}</b> batch + "
+            f"<b style='color:{charts.SPEED_COLOUR}'>{_number(total[SPEED])}</b> speed</div></div>"
+        )
+    if parts:
+        style = "display:flex;flex-wrap:wrap;gap:1rem 3rem;font-size:0.85rem;color:#51626f"
+        st.html(f"<div style='{style}'>{''.join(parts)}</div>")
+
+
+def _pick(label: str, options: list[str], key: str) -> str:
+    return st.segmented_control(label, options, default=options[0], key=key, label_visibility="collapsed") or options[0]
+
+
+def _choose(label: str, options: list[str], key: str) -> str:
+    """One of many; what was chosen and is there no more gives way to the first."""
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0]
+    return st.selectbox(label, options, key=key, label_visibility="collapsed", width=240) or options[0]
+
+
 def _draw(place: DeltaGenerator, rows: pa.Table, spec: dict, key: str) -> None:
     place.vega_lite_chart(rows.to_pandas(), spec, width="stretch", theme=None, key=key)
 
 
 def _table(values: Values) -> None:
-    rows = values.compared()
-    if len(rows) > _ROWS:
-        st.caption(f"The newest {_ROWS:,} of {len(rows):,} rows; the SQL box reaches all of them.")
-    st.dataframe(rows.slice(0, _ROWS).to_pandas(), hide_index=True, width="stretch", key=f"{values.view.name}.rows")
+    if len(values.merged) > ROWS:
+        st.caption(f"The first {ROWS:,} of {len(values.merged):,} rows; the SQL box reaches all of them.")
+    rows = readable(values.compared()).to_pandas()
+    st.dataframe(rows, hide_index=True, width="stretch", key=f"{values.view.name}.rows")
 
 
 def _number(value: float) -> str:

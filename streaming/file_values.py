@@ -122,9 +122,7 @@ def values(source: Source, reading: Reading, domain: Domain) -> Iterator[bytes |
 
     Blank lines are none. What is no row of its file is given as it stands, for quarantine. Raises BadFile.
     """
-    encode = (
-        _csv_encoder(domain.format, domain.fields) if isinstance(domain.format, Csv) else _json_encoder(domain.fields)
-    )
+    encode = row_encoder(domain)
     try:
         if reading.kind == "parquet":
             yield from (encode(row) for row in source.rows())

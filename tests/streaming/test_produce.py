@@ -73,9 +73,11 @@ def test_events_come_late_by_minutes_to_hours(domain):
     assert max(late) > 3_600_000 and max(late) <= 60_000 + 60_000 + 6 * 3_600_000
 
 
-def test_the_ledger_is_the_log(sandbox, read_log, workers, tmp_path):
+@each_domain
+def test_the_ledger_is_the_log(make_sandbox, read_log, workers, tmp_path, domain):
+    sandbox = make_sandbox(domain)
     ledger = tmp_path / "ledger.jsonl"
-    options = ["--like", "shop", "--count", "5000", "--ledger", str(ledger), "--malformed", "0.1"]
+    options = ["--like", domain, "--count", "5000", "--ledger", str(ledger), "--malformed", "0.1"]
     assert workers.start("streaming.produce", sandbox, *options).wait(60) == 0
     lines = {(entry["partition"], entry["offset"]): entry for entry in map(json.loads, ledger.open())}
     rows = read_log(sandbox)

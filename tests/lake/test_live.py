@@ -81,7 +81,7 @@ def test_the_promoted_version_answers_once_it_is_not_behind_what_was_shown(sandb
 
 
 def test_negative_control_without_the_comparison_the_head_goes_back(sandbox, versions, monkeypatch) -> None:
-    old, new = versions
+    _old, new = versions
     serving = LiveServing(sandbox.settings, sandbox.domain)
     new.go_to(5)
     assert serving.answer(VIEW).head == {0: 10}

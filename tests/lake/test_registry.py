@@ -17,6 +17,7 @@ from lake.domain import Domain, load_domain, load_domains, read_domain
 from lake.errors import BadDomain, TidemarkError
 from lake.registry import Registry, live_domain, written
 from lake.settings import Settings
+from tests.faults.parts import run
 
 SHOP = load_domain("shop", Settings().domains_dir)
 REVENUE = "revenue_by_country_hour"
@@ -54,7 +55,10 @@ def test_what_is_written_reads_back_as_the_same_domain(domain: Domain) -> None:
         (lambda c: c.update(topic="other"), r"topic: was shop, is other; .* declare a new domain"),
         (lambda c: c.update(partitions=8), r"partitions: was 4, is 8"),
         (lambda c: c["fields"].update(item=c["fields"].pop("amount")), r"amount: was .*is gone.*renamed to 'item'\?"),
-        (lambda c: c["fields"].pop("event_id"), r"fields.event_id: was a required string, is gone, and it was required"),
+        (
+            lambda c: c["fields"].pop("event_id"),
+            r"fields.event_id: was a required string, is gone, and it was required",
+        ),
         (lambda c: c["fields"]["quantity"].update(type="string", min=None, max=None), r"type: was integer, is string"),
         (lambda c: c["fields"]["page"].update(required=True), r"fields.page.required: was optional, is required"),
         (lambda c: c["fields"].update(new={"type": "string", "required": True}), r"fields.new: is new and required"),
@@ -144,6 +148,20 @@ def test_what_cannot_be_accepted_leaves_no_trace(sandbox) -> None:
     with pytest.raises(BadDomain, match="partitions: was"):
         known.declare(changed(sandbox.domain, lambda c: c.update(partitions=99)))
     assert known.history(name).changes == 2
+
+
+def test_the_command_line_declares_a_file_and_shows_the_versions(sandbox) -> None:
+    name, environment = sandbox.domain.name, sandbox.environment
+    file = sandbox.settings.domains_dir / f"{name}.yaml"
+    assert run(environment, "lake.cli", "domain", "declare", name, "--json")["live"] == 1
+    file.write_text(written(changed(sandbox.domain, _no_cents)))
+    assert run(environment, "lake.cli", "domain", "declare", name, "--json") == {
+        "domain": name,
+        "version": 2,
+        "live": 1,
+    }
+    shown = run(environment, "lake.cli", "domain", "versions", name, "--json")["versions"]
+    assert [(version["version"], version["is"]) for version in shown] == [(1, "live"), (2, "declared")]
 
 
 def _at_once(sandbox, wishes: list[Domain]) -> list[int]:

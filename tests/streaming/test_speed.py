@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import time
@@ -12,17 +13,22 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+import yaml
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
+from lake.domain import read_domain
 from lake.errors import BadSettings
 from lake.kernel import Kernel, decode
 from lake.log import Log
+from lake.registry import Registry, written
 from streaming.group_reader import GroupReader
 from streaming.log_reader import Batch
 from streaming.pieces import split
 from streaming.prism import prism
+from streaming.speed import OTHER_GENERATIONS
 from streaming.states import SegmentStates
+from tests.conftest import Sandbox
 
 
 def heads(store) -> dict[int, int]:
@@ -134,6 +140,37 @@ def test_two_speed_jobs_at_once_fence_each_other_and_the_store_is_exact(
         assert job.wait(30) == 0
     print(f"{workers.logs().count('stands elsewhere')} chunks refused, {sum(end.values())} events")
     assert_equal(store, expected(sandbox))
+
+
+def test_one_speed_job_keeps_two_domains_and_begins_anew_when_a_version_has_to_be_kept_too(
+    short_segments, make_sandbox, send, workers, until, speed_store, expected
+):
+    one, another = short_segments, make_sandbox(segment_seconds=1)
+    name = another.domain.name
+    shutil.copy(another.settings.domains_dir / f"{name}.yaml", one.settings.domains_dir)
+    other = Sandbox(one.settings, another.domain)
+
+    def are_exact(*sandboxes: Sandbox) -> None:
+        for sandbox in sandboxes:
+            end, store = Log(sandbox.settings, sandbox.domain).end(), speed_store(sandbox)
+            until(lambda end=end, store=store: heads(store) == end)
+            assert_equal(store, expected(sandbox))
+
+    for number, sandbox in enumerate((one, other)):
+        send(sandbox, 3_000, seed=number)
+    registry = Registry(one.settings)
+    registry.declare(one.domain)
+    job = workers.start("streaming.speed", one, "--domain", name)
+    are_exact(one, other)
+    content = yaml.safe_load(written(one.domain))
+    content["views"]["revenue_by_country_hour"]["where"] = "event_type = 'login'"
+    version = registry.declare(read_domain(content, "changed.yaml"))
+    registry.built(one.domain.name, version.number)
+    assert job.wait(60) == OTHER_GENERATIONS
+    workers.start("streaming.speed", one, "--domain", name)
+    send(one, 1_000, seed=3)
+    send(other, 1_000, seed=4)
+    are_exact(one, other, Sandbox(one.settings, version.domain))
 
 
 def _zombie_puts_late(sandbox, store, send) -> dict[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import lru_cache
 
 import pyarrow as pa
 import yaml
@@ -51,9 +51,9 @@ class Version:
     promoted: datetime | None = None
     """When it became live, the last time that it did; None if it never was."""
 
-    @cached_property
+    @property
     def domain(self) -> Domain:
-        return read_domain(yaml.safe_load(self.content), f"registry/{self.name}, version {self.number}", self.name)
+        return _read(self.content, f"registry/{self.name}, version {self.number}", self.name)
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,12 @@ def written(domain: Domain) -> str:
     """The domain as YAML, which reads back as the same domain."""
     content = domain.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+@lru_cache(maxsize=256)
+def _read(content: str, place: str, name: str) -> Domain:
+    """Reading compiles every view, and who follows the registry asks again and again."""
+    return read_domain(yaml.safe_load(content), place, name)
 
 
 def live_domain(settings: Settings, name: str) -> Domain:

@@ -57,7 +57,7 @@ def test_what_is_written_reads_back_as_the_same_domain(domain: Domain) -> None:
         (lambda c: c["fields"].update(item=c["fields"].pop("amount")), r"amount: was .*is gone.*renamed to 'item'\?"),
         (
             lambda c: c["fields"].pop("event_id"),
-            r"fields.event_id: was a required string, is gone, and it was required",
+            r"event_id: was a required string, is gone, and it was required",
         ),
         (lambda c: c["fields"]["quantity"].update(type="string", min=None, max=None), r"type: was integer, is string"),
         (lambda c: c["fields"]["page"].update(required=True), r"fields.page.required: was optional, is required"),
@@ -98,7 +98,7 @@ def test_a_field_cannot_come_back_as_another_type() -> None:
     with_it = changed(SHOP, _optional_field)
     again = changed(SHOP, lambda c: c["fields"].update(voucher={"type": "integer"}))
     check_compatible(again, [SHOP])
-    with pytest.raises(BadDomain, match="voucher.type: was string, is integer"):
+    with pytest.raises(BadDomain, match=r"voucher.type: was string, is integer"):
         check_compatible(again, [with_it, SHOP])
 
 

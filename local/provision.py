@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from urllib.parse import urlsplit
 
 from minio import Minio
 
 from lake.domain import Domain
+from lake.errors import BadDomain
 from lake.log import Log
 from lake.raw import Raw
 from lake.registry import Registry
@@ -19,9 +21,21 @@ def provision(settings: Settings, domain: Domain) -> None:
     log = Log(settings, domain)
     log.create_topic()
     Raw(settings, domain).create(log.topic_id())
-    registry = Registry(settings)
-    if registry.live(domain.name) is None:
+    _declare(Registry(settings), domain)
+
+
+def _declare(registry: Registry, domain: Domain) -> None:
+    """Take over the domain's file where that changes nothing that is stored; else say what to do, and go on without."""
+    live = registry.live(domain.name)
+    if live is None:
         registry.declare(domain)
+    elif live.domain != domain:
+        try:
+            if not registry.same_states(live.domain, domain):
+                raise BadDomain(f"it changes what is stored; run `tidemark redefine {domain.name}`")
+            registry.declare(domain)
+        except BadDomain as problem:
+            print(f"version {live.number} of {domain.name} stays live, its file differs: {problem}", file=sys.stderr)
 
 
 def create_bucket(settings: Settings) -> None:

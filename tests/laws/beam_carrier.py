@@ -71,8 +71,10 @@ def carry(settings: Settings, domain: Domain, file: Path, examples: int, arrange
             starts = pipeline | beam.Create(range(0, examples, EXAMPLES_TOGETHER), reshuffle=False)
             for arrangement in arrangements:
                 own, name = arrangement.settings(settings), str(arrangement)
-                read = ReadExamples(own, domain, file, arrangement.chunk_events)
-                _ = starts | f"read {name}" >> beam.ParDo(read) | f"put {name}" >> beam.ParDo(PutStates(own, domain))
+                generation = Kernel(domain).generation(own.segment_seconds)
+                read = beam.ParDo(ReadExamples(own, domain, file, arrangement.chunk_events))
+                put = beam.ParDo(PutStates(own, domain, generation))
+                _ = starts | f"read {name}" >> read | f"put {name}" >> put
 
 
 def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangement) -> pa.Table:

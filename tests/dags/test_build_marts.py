@@ -14,6 +14,7 @@ from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import ParamValidationError
 
 from dags.build_marts import dag
+from dags.request import EVERY
 from dags.run_module import RunModule
 from lake.cuts import EPOCH, epoch_ms, format_time, from_ms, segment_start
 from lake.kernel import QUARANTINE, Kernel
@@ -21,6 +22,7 @@ from lake.marts import manifests, mart_uri
 from lake.raw import Raw
 from lake.tables import open_table
 from tests.faults.parts import Worker, run
+from tests.streaming.routes import declare
 
 
 def test_the_folder_loads_without_errors_and_holds_the_one_dag():
@@ -53,29 +55,40 @@ def test_a_parameter_that_is_no_time_is_refused_before_there_is_a_run(name):
 
 
 @pytest.fixture
-def lander(sandbox, tmp_path) -> Iterator[Worker]:
-    worker = Worker("streaming.land", sandbox.domain.name, sandbox.environment, tmp_path / "lander.log")
-    worker.start()
-    yield worker
-    worker.kill()
+def other(sandbox):
+    """A second domain, of which nothing but markers is landed."""
+    return declare(sandbox.settings, "other")
 
 
-def test_a_run_builds_every_view_and_emits_frontiers_and_counts_and_a_rerun_replaces(
-    sandbox, lander, airflow_environment
+@pytest.fixture
+def landers(sandbox, other, tmp_path) -> Iterator[list[Worker]]:
+    names = [sandbox.domain.name, other.domain.name]
+    workers = [Worker("streaming.land", name, sandbox.environment, tmp_path / f"{name}.log") for name in names]
+    for worker in workers:
+        worker.start()
+    yield workers
+    for worker in workers:
+        worker.kill()
+
+
+def test_a_run_builds_every_view_of_every_domain_and_emits_frontiers_and_counts_and_a_rerun_of_one_replaces(
+    sandbox, other, landers, airflow_environment
 ):
     name, environment = sandbox.domain.name, sandbox.environment | airflow_environment
     run(environment, "streaming.produce", "--domain", name, "--like", "shop", "--count", "2000")
     t1 = from_ms(segment_start(epoch_ms(datetime.now(UTC)), 10) + 10_000)
-    given = {"domain": name, "t1": format_time(t1)}
-    script = ["tests.dags.run_dag", *map(json.dumps, ({**given, "t1": "2026-11-21T09:00:05Z"}, given, given))]
+    one, every = ({"domain": domain, "t1": format_time(t1)} for domain in (name, EVERY))
+    script = ["tests.dags.run_dag", *map(json.dumps, ({**one, "t1": "2026-11-21T09:00:05Z"}, every, one))]
     refused, built, rebuilt = run(environment, *script)
 
     assert refused["state"] == "failed" and refused["tasks"]["seal"] == ["failed"] and refused["events"] == []
     raw = Raw(sandbox.settings, sandbox.domain)
-    for outcome, action in ((built, "append"), (rebuilt, "replace")):
-        assert outcome["tasks"] == {task: ["success"] for task in ("choose", "seal", "build", "publish")}
-        [event] = outcome["events"]
-        assert event["uri"] == f"s3://{sandbox.settings.bucket}/marts/{name}"
+    for outcome, action, names in ((built, "append", {name, other.domain.name}), (rebuilt, "replace", {name})):
+        each = ["success"] * len(names)
+        assert outcome["tasks"] == {"choose": ["success"], "seal": each, "build": each, "publish": each}
+        events = {event["uri"]: event for event in outcome["events"]}
+        assert set(events) == {f"s3://{sandbox.settings.bucket}/marts/{domain}" for domain in names}
+        event = events[f"s3://{sandbox.settings.bucket}/marts/{name}"]
         assert {tile["action"] for tile in event["extra"]["tiles"]} == {action}
         for view in [*sandbox.domain.stored_views, QUARANTINE]:
             uri = mart_uri(sandbox.settings, name, view, Kernel(sandbox.domain).definition_hash(view))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lake.kernel import COUNTS, Kernel
+from lake.raw_schema import RAW_SCHEMA
 from tests.domains.generated import Generated, ages, generate
 from tests.reference import DOMAINS
 from tests.reference.events import moment
@@ -85,6 +86,15 @@ def test_bad_records_and_repeated_events_are_counted_apart(answers, name):
     assert ages(generated) > timedelta(hours=6)
     if generated.domain.dedup:
         assert generated.repeated["duplicates"] > 50 and generated.repeated["conflicts"] > 50
+
+
+@pytest.mark.parametrize(("name", "column"), [("shop", "users.country"), ("plates", "watchlist.reason")])
+def test_without_its_dimension_the_answers_would_be_others(answers, name, column):
+    generated, kernel, joined = answers(name)
+    assert any(event[column] not in (None, event.get("country")) for event in generated.counted)
+    generated.parse(kernel, generated.rows.select(RAW_SCHEMA.names))
+    plain = kernel.aggregate()
+    assert any(not plain[view].equals(joined[view]) for view in generated.domain.stored_views)
 
 
 @pytest.mark.parametrize("name", [name for name, module in DOMAINS.items() if name in ("plates", "stocks")])

@@ -95,7 +95,7 @@ def _funnel(events: Iterable[Event]) -> list[dict]:
 
 
 def _login_states(events: Iterable[Event]) -> dict[tuple, tuple]:
-    logins = [e | {"home": e.get("users.country") or "unknown"} for e in _of(events, "login", "logout")]
+    logins = [e | {"home": e.get("users.country") or e["country"]} for e in _of(events, "login", "logout")]
     return {
         key: (last(group, "event_type"), moment(max(e["event_time"] for e in group)), last(group, "home"))
         for key, group in grouped(logins, lambda e: (e["user_id"],)).items()

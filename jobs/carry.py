@@ -6,7 +6,7 @@ has read so far. What comes out equals the kernel over all records in one call, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -38,7 +38,8 @@ PIECE_BYTES = 4 << 20
 # One shape for the states of every view, so that one pass and one shuffle carry them all.
 PARCEL = pa.schema([("view", pa.string()), ("bucket", pa.int32()), ("rows", pa.int64()), ("states", pa.binary())])
 By = tuple[str, ...]
-NO_MARKS = Marks()
+Parse = Callable[[Kernel, pa.Table], None]
+"""Lets a kernel take in records."""
 
 
 def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HELD_BYTES) -> DataFrame:
@@ -70,6 +71,12 @@ def carry_files(
     run = partial(_run_files, settings=own, domain=domain, tasks=tasks, start=start, end=end, marks=marks)
     parcels = session.range(0, len(tasks), 1, len(tasks)).mapInArrow(run, spark_schema(PARCEL))
     return _together(parcels, domain, (), HELD_BYTES)
+
+
+def carry_prepared(records: DataFrame, settings: Settings, domain: Domain, parse: Parse) -> DataFrame:
+    """The same for records that Spark has joined; `parse` lets the kernel take them in."""
+    run = partial(_run_joined, settings=without_secrets(settings), domain=domain, parse=parse)
+    return _together(records.mapInArrow(run, spark_schema(PARCEL)), domain, (), HELD_BYTES)
 
 
 def _together(parcels: DataFrame, domain: Domain, by: By, held_bytes: int) -> DataFrame:
@@ -142,7 +149,14 @@ def _run_files(
 ) -> Iterator[pa.RecordBatch]:
     own = with_secrets(settings)
     rows = read_tasks(numbers, Raw(own, domain), tasks, start, end)
-    yield from _run(rows, domain, (), HELD_BYTES, marks, Dimensions(own).table)
+    yield from _run(rows, domain, (), HELD_BYTES, marks.parse, Dimensions(own).table)
+
+
+def _run_joined(
+    batches: Iterator[pa.RecordBatch], settings: Settings, domain: Domain, parse: Parse
+) -> Iterator[pa.RecordBatch]:
+    rows = (pa.Table.from_batches([batch]) for batch in batches)
+    yield from _run(rows, domain, (), HELD_BYTES, parse, Dimensions(with_secrets(settings)).table)
 
 
 def read_tasks(
@@ -171,7 +185,7 @@ def _run(
     domain: Domain,
     by: By,
     held_bytes: int,
-    marks: Marks = NO_MARKS,
+    parse: Parse = Kernel.parse,
     dimensions: ReadDimension | None = None,
 ) -> Iterator[pa.RecordBatch]:
     held, buckets = _Held(domain, by, held_bytes, dimensions), Buckets()
@@ -184,7 +198,7 @@ def _run(
 
     for rows in records:
         held.add(RUNS, runs_of(rows))
-        marks.parse(held.kernel, rows)
+        parse(held.kernel, rows)
         for name, states in held.kernel.aggregate(by).items():
             held.add(name, states)
         if held.settle():

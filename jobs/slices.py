@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from jobs.carry import RUNS, carry_files, collect
+from jobs.joined import carry_joined, large_dimensions
 from jobs.repeats import repeats_in
 from jobs.runs import check_runs, join_runs
 from lake.cuts import EPOCH, Cut, count
@@ -80,7 +81,7 @@ def compute(
     tasks = _tasks(_files(raw, version, span))
     try:
         marks = _marks(session, domain, raw, version, span, announced)
-        parcels = carry_files(session, raw.settings, domain, tasks, span.start, span.end, marks).persist()
+        parcels = _carried(session, domain, raw, tasks, span, marks).persist()
         totals = parcels.groupBy("view").agg(f.sum("rows").alias("rows")).collect()
     except (Py4JJavaError, PySparkException) as error:
         raise _named(error) from error
@@ -91,6 +92,15 @@ def compute(
     result = Slice(span, parcels, {row["view"]: row["rows"] for row in totals}, **sums, announced=after)
     _check_sum(result, raw)
     return result
+
+
+def _carried(
+    session: SparkSession, domain: Domain, raw: Raw, tasks: list[list[RawFile]], span: Span, marks: Marks
+) -> DataFrame:
+    large = large_dimensions(raw.settings, domain, marks)
+    if large:
+        return carry_joined(session, raw.settings, domain, tasks, span.start, span.end, marks, large)
+    return carry_files(session, raw.settings, domain, tasks, span.start, span.end, marks)
 
 
 def _marks(

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import duckdb
 
 from lake import expressions
-from lake.dimensions import typed
 from lake.domain import APPEND_TIME, Domain
 from lake.domain_errors import mismatch
 from lake.duplicates import DUPLICATE
 from lake.errors import BadDomain
+from lake.joins import join_sql, row_sql
 from lake.measures import MEASURES, Compiled
 from lake.parse import MARKER, parse_sql, usable
 from lake.plan import PLACE, Plan, State, as_columns
@@ -121,29 +121,10 @@ def _events(domain: Domain, view: View) -> str:
     """The records that a view may use; a dimension's row is a struct of the dimension's name."""
     columns, joins = ["parsed.*"], ""
     for name in used_dimensions(domain, view):
-        columns.append(f'"{joined(name)}"."{name}"')
-        joins += (
-            f' LEFT JOIN "{joined(name)}" ON "{joined(name)}".":version" = parsed."{version_of(name)}"'
-            f' AND "{joined(name)}".":key" = TRY(CAST(({domain.dimensions[name].on}) AS VARCHAR))'
-        )
+        columns.append(f'"{name}"')
+        joins += join_sql(domain, name)
     records = f"SELECT {', '.join(columns)} FROM parsed{joins}" if joins else "SELECT * FROM parsed"
     return f"FROM ({records}) WHERE {usable(domain, used_columns(domain, view))}"
-
-
-def joined(dimension: str) -> str:
-    """The kernel's table of a dimension: `:version`, `:key`, and the columns as one struct of the dimension's name."""
-    return f"dimension:{dimension}"
-
-
-def version_of(dimension: str) -> str:
-    """The column of a record that says which version of a dimension holds for it; 0 where none does yet."""
-    return f"version:{dimension}"
-
-
-def dimension_struct(domain: Domain, name: str) -> str:
-    """SQL: a row of a dimension's texts as the struct that views see, typed as declared."""
-    columns = domain.dimensions[name].columns
-    return "{" + ", ".join(f"'{c}': {typed(kind, c)}" for c, kind in columns.items()) + "}"
 
 
 def used_columns(domain: Domain, view: View) -> set[str]:
@@ -178,7 +159,7 @@ def definition_text(db: duckdb.DuckDBPyConnection, domain: Domain, name: str) ->
     pruned = domain.model_copy(update={"fields": fields})
     plan = compile_view(db, pruned, view)
     macros = [MEASURES[kind].macros for kind in sorted({use.kind for use in view.measures.values()})]
-    dimensions = [dimension_struct(domain, name) for name in used_dimensions(domain, view)]
+    dimensions = [row_sql(domain, name) for name in used_dimensions(domain, view)]
     dedup = [repr(domain.dedup)] if domain.dedup else []
     return [parse_sql(pruned, "batch"), plan.aggregate(), plan.merge(), *macros, *dimensions, *dedup]
 

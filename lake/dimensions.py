@@ -32,7 +32,7 @@ class Dimensions:
 
     def newest(self, name: str) -> int:
         """The newest version; 0 where there is none."""
-        return _newest(open_table(self._settings, self._uri(name)))
+        return _newest(open_table(self._settings, self.uri(name)))
 
     def load(self, name: str, rows: pa.Table, declared: Iterable[dict[str, str]]) -> int:
         """Write a version, whole; its number. `rows`: `key` and further columns, of any types.
@@ -43,12 +43,12 @@ class Dimensions:
         texts = _as_texts(name, rows)
         for columns in declared:
             _check(name, texts, columns)
-        table = open_table(self._settings, self._uri(name))
+        table = open_table(self._settings, self.uri(name))
         version = _newest(table) + 1
         numbered = texts.add_column(0, VERSION, pa.array([version] * len(texts), pa.int64()))
         try:
             write_deltalake(
-                table or self._uri(name),
+                table or self.uri(name),
                 numbered,
                 mode="append" if table else "error",
                 partition_by=[VERSION],
@@ -57,23 +57,29 @@ class Dimensions:
                 commit_properties=CommitProperties(app_transactions=[Transaction(_TRANSACTION, version)]),
             )
         except DeltaError as error:
-            if not _holds(open_table(self._settings, self._uri(name)), version, len(texts)):
+            if not _holds(open_table(self._settings, self.uri(name)), version, len(texts)):
                 raise BadDimension(f"{name}: version {version} was not written ({error}); load it again") from error
         return version
 
     def table(self, name: str, version: int) -> pa.Table:
         """`key` and the other columns of one version, as text. Raises BadDimension if there is no such version."""
-        table = open_table(self._settings, self._uri(name))
+        table = open_table(self._settings, self.uri(name))
         files = [] if table is None else data_files(table)
         paths = [file["path"] for file in files if file[f"partition.{VERSION}"] == version]
         if not paths:
             newest = _newest(table)
             known = f"there are 1 to {newest}" if newest else "none was ever loaded"
             raise BadDimension(f"dimension '{name}' has no version {version}; {known} (`tidemark dimension load`)")
-        read = [read_file(self._settings, self._uri(name), path, None) for path in paths]
+        read = [read_file(self._settings, self.uri(name), path, None) for path in paths]
         return pa.concat_tables(read, promote_options="permissive")
 
-    def _uri(self, name: str) -> str:
+    def rows(self, name: str, version: int) -> int:
+        """How many rows a version has; 0 where there is no such version."""
+        table = open_table(self._settings, self.uri(name))
+        return sum(f["num_records"] for f in data_files(table) if f[f"partition.{VERSION}"] == version) if table else 0
+
+    def uri(self, name: str) -> str:
+        """The Delta table of all its versions, partitioned by `version`."""
         return self._settings.table_uri("dimensions", name)
 
 

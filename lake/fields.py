@@ -41,7 +41,7 @@ class EventField(Strict):
 
     type: str
     required: bool = False
-    values: tuple[str, ...] | None = Field(None, min_length=1)
+    values: tuple[str, ...] | None = Field(default=None, min_length=1)
     min: float | None = None
     max: float | None = None
     unit: str = ""

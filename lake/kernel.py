@@ -8,42 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lake.compile import (
-    COUNTS,
-    QUARANTINE,
-    built_in_plans,
-    compile_view,
-    definition_text,
-    dimension_struct,
-    joined,
-    stored_below,
-    version_of,
-)
-from lake.dimensions import KEY
+from lake.compile import COUNTS, QUARANTINE, built_in_plans, compile_view, definition_text, stored_below
 from lake.domain import Domain
 from lake.duplicates import IDENTITIES
-from lake.errors import BadDimension
+from lake.joins import Joins, ReadDimension, key_of, key_sql, version_of
 from lake.measures import MACROS
 from lake.parse import parse_sql
 from lake.plan import Plan
 from lake.raw_schema import RAW_SCHEMA
 from lake.reading import check_reading
 
-__all__ = ["COUNTS", "KERNEL_VERSION", "QUARANTINE", "Kernel", "ReadDimension", "decode", "encode", "version_of"]
+__all__ = [
+    "COUNTS",
+    "KERNEL_VERSION",
+    "QUARANTINE",
+    "Kernel",
+    "ReadDimension",
+    "decode",
+    "encode",
+    "key_of",
+    "version_of",
+]
 
 KERNEL_VERSION = 2
-_HELD_VERSIONS = 4
-
-ReadDimension = Callable[[str, int], pa.Table]
-"""(name, version) -> `key` and the other columns of that version, as text."""
 
 
 class Kernel:
@@ -58,14 +51,11 @@ class Kernel:
 
     def __init__(self, domain: Domain, dimensions: ReadDimension | None = None, memory_limit: str = "1GB") -> None:
         self._domain = domain
-        self._read_dimension = dimensions
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": memory_limit})
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.execute(MACROS)
-        self._loaded: dict[str, list[int]] = {}
-        for name in domain.dimensions:
-            self._create_dimension(name)
-        self._db.register("batch", self._with_versions(RAW_SCHEMA.empty_table()))
+        self._joins = Joins(self._db, domain, dimensions)
+        self._db.register("batch", self._joins.with_versions(RAW_SCHEMA.empty_table()))
         self._parse = parse_sql(domain, "batch")
         self._db.execute(f"CREATE TEMP TABLE parsed AS {self._parse}")
         self._plans = {name: compile_view(self._db, domain, view) for name, view in domain.stored_views.items()}
@@ -106,10 +96,21 @@ class Kernel:
         """Take in raw records: RAW_SCHEMA's columns, any int64 columns to aggregate by, and for each dimension of the
         domain the int64 column `version_of(dimension)`, the version that holds for the record (all 0 if left out).
         """
-        batch = self._with_versions(batch)
-        self._load_dimensions(batch)
+        batch = self._joins.with_versions(batch)
+        self._joins.load(batch)
         self._db.register("batch", batch)
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
+
+    def keyed(self, batch: pa.Table) -> pa.Table:
+        """Raw records with what they are joined on, one column `key_of(dimension)` for each dimension."""
+        self._db.register("batch", self._joins.with_versions(batch))
+        columns = ", ".join(f'{key_sql(self._domain, name)} AS "{key_of(name)}"' for name in self._domain.dimensions)
+        raw = ", ".join(f'"{column}"' for column in [*RAW_SCHEMA.names, *map(version_of, self._domain.dimensions)])
+        return self._db.sql(f"SELECT {raw}, {columns} FROM ({self._parse})").to_arrow_table()
+
+    def give_dimension(self, name: str, rows: pa.Table) -> None:
+        """Make these rows (version, key, columns as text) all that is known of a dimension, until others are given."""
+        self._joins.give(name, rows)
 
     def identities(self) -> pa.Table:
         """IDENTITIES of the events taken in, in their order; none where the domain declares no dedup."""
@@ -176,40 +177,6 @@ class Kernel:
         hashes = sorted((name, self.definition_hash(name)) for name in self._domain.stored_views)
         text = json.dumps([hashes, segment_seconds])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def _with_versions(self, batch: pa.Table) -> pa.Table:
-        for name in self._domain.dimensions:
-            if version_of(name) not in batch.column_names:
-                batch = batch.append_column(version_of(name), pa.array(np.zeros(len(batch), np.int64)))
-        return batch
-
-    def _create_dimension(self, name: str) -> None:
-        texts = pa.schema([(column, pa.string()) for column in [KEY, *self._domain.dimensions[name].columns]])
-        self._db.register("loading", texts.empty_table())
-        row = f'0::BIGINT AS ":version", key AS ":key", {dimension_struct(self._domain, name)} AS "{name}"'
-        self._db.execute(f'CREATE TEMP TABLE "{joined(name)}" AS SELECT {row} FROM loading')
-
-    def _load_dimensions(self, batch: pa.Table) -> None:
-        """Make the versions that a batch needs known; of those that no longer are, the newest few stay."""
-        for name in self._domain.dimensions:
-            held = self._loaded.setdefault(name, [])
-            for version in pc.unique(batch[version_of(name)]).to_pylist():
-                if version and version not in held:
-                    self._load_dimension(name, version)
-                    held.append(version)
-            while len(held) > _HELD_VERSIONS and held[0] not in pc.unique(batch[version_of(name)]).to_pylist():
-                self._db.execute(f'DELETE FROM "{joined(name)}" WHERE ":version" = {held.pop(0)}')
-
-    def _load_dimension(self, name: str, version: int) -> None:
-        if self._read_dimension is None:
-            raise BadDimension(f"version {version} of '{name}' is needed, but this kernel was given no dimensions")
-        rows = self._read_dimension(name, version)
-        for column in self._domain.dimensions[name].columns:
-            if column not in rows.column_names:  # loaded before the domain declared it
-                rows = rows.append_column(column, pa.nulls(len(rows), pa.string()))
-        self._db.register("loading", rows)
-        row = dimension_struct(self._domain, name)
-        self._db.execute(f'INSERT INTO "{joined(name)}" SELECT {version}, key, {row} FROM loading')
 
     def _plan(self, name: str) -> Plan:
         return self._over.get(name) or self._plans[name]

@@ -31,12 +31,18 @@ class Marks:
 
     def parse(self, kernel: Kernel, rows: pa.Table) -> None:
         """Let the kernel take in the records, with what they get from others."""
+        kernel.parse(self.with_versions(rows))
+        kernel.mark(self.repeats)
+
+    def with_versions(self, rows: pa.Table) -> pa.Table:
+        """The records with the column `version_of(dimension)` for each dimension."""
         if self.timeline is not None:
             partition, offset = rows["partition"].to_numpy(), rows["offset"].to_numpy()
             for name in self.dimensions:
-                rows = rows.append_column(version_of(name), pa.array(self.timeline.versions(name, partition, offset)))
-        kernel.parse(rows)
-        kernel.mark(self.repeats)
+                if version_of(name) not in rows.column_names:
+                    held = self.timeline.versions(name, partition, offset)
+                    rows = rows.append_column(version_of(name), pa.array(held))
+        return rows
 
 
 def needs_marks(domain: Domain) -> bool:

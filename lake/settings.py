@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     spark_jars_dir: Path | None = None
     spark_master: str = "local[2]"
     spark_driver_memory: str = "1g"
+    broadcast_rows: int = Field(1_000_000, ge=0)
+    """A dimension with more rows is joined by a shuffle instead of being read whole by every task."""
 
     def runs(self, domain: str) -> bool:
         """Whether a declared domain is among `domains`."""

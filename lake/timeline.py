@@ -94,6 +94,12 @@ class Timeline:
             result[own] = held[np.searchsorted(borders, offset[own], side="right")]
         return result
 
+    def versions_in_use(self, dimension: str) -> list[int]:
+        """Every version of a dimension that may hold for some record of the range, 0 left out."""
+        told = {a.version for a in self.announced if a.dimension == dimension}
+        told |= {versions.get(dimension, 0) for versions in self.before.values()}
+        return sorted(told - {0})
+
     def after(self, end: Cut) -> dict[int, Versions]:
         """Of each partition, the highest versions announced before `end`: what `before` is for what follows."""
         result = {p: dict(versions) for p, versions in self.before.items()}

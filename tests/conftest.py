@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -68,12 +69,16 @@ def settings(stack: Stack) -> Settings:
 
 @pytest.fixture(scope="session")
 def make_sandbox(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sandbox]:
-    """make_sandbox(base="shop", partitions=4, **settings): for a sandbox that a module shares."""
+    """make_sandbox(base="shop", partitions=4, **settings): for a sandbox that a module shares.
 
-    def make(base: str = "shop", partitions: int | None = None, **changes: object) -> Sandbox:
+    `base` is a shipped domain, or a file of a test's own.
+    """
+
+    def make(base: str | Path = "shop", partitions: int | None = None, **changes: object) -> Sandbox:
         unique = secrets.token_hex(4)
-        name = f"{base}_{unique}"
-        declared = read_yaml((settings.domains_dir / f"{base}.yaml").read_text()).data
+        file = base if isinstance(base, Path) else settings.domains_dir / f"{base}.yaml"
+        name = f"{file.stem}_{unique}"
+        declared = read_yaml(file.read_text()).data
         declared |= {"domain": name, "topic": name}
         if partitions is not None:
             declared["partitions"] = partitions

@@ -58,10 +58,11 @@ class Progress:
             )
         self._claim = self._version(_CLAIM) or 0
 
-    def claim(self, grace_seconds: float, ends: Callable[[], Mapping[int, int]], stop: threading.Event) -> None:
+    def claim(self, grace_seconds: float, begins: Callable[[], Mapping[int, int]], stop: threading.Event) -> None:
         """Make the routes ours; returns early if `stop` is set. Raises RouteTaken if somebody else is at work.
 
-        `ends`: where the target ends. Asked before anything was ever routed, so there is nothing to look for before.
+        `begins`: where the target's log begins. Where nothing was ever noted, or the note is lost, all of it is looked
+        at for what was routed.
         """
         unreleased = self._claim > 0 and self._version(_RELEASED) != self._claim
         if unreleased and not stop.wait(_WATCH_SECONDS):
@@ -69,7 +70,7 @@ class Progress:
             self._table.update_incremental()
             if self._table.version() != seen:
                 raise self._taken("is at work")
-        first = {} if self._claim else self._offsets(self._target, ends())
+        first = {} if self._claim else self._offsets(self._target, begins())
         self._claim += 1
         self._commit(first)
         if unreleased:

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from lake.errors import BadDomain, LogRecreated
 from lake.raw import Raw
+from local.provision import create_bucket
 from streaming.land import Lander
 from streaming.progress import Progress, RouteTaken
 from streaming.route import Router, read_back
@@ -177,6 +178,18 @@ def test_what_kafka_has_forgotten_of_the_target_is_read_back_from_raw(routes):
     assert min(watch.begins(topic).values()) > 0
     assert read_back(settings, target, topic, {}, watch) == whole
     assert len(whole) == 300
+
+
+def test_without_the_table_of_positions_nothing_is_routed_twice(routes):
+    domains = {"source": routes.source.domain}
+    for bucket, count in ((routes.settings.bucket, 300), (f"{routes.settings.bucket}-2", 400)):
+        settings = routes.settings.model_copy(update={"bucket": bucket})
+        create_bucket(settings)
+        send_records(routes.source, count - sum(routes.times_routed().values()))
+        stop = threading.Event()
+        router = Router(settings, routes.target.domain, domains, stop)
+        _until_stopped(router.run, stop, lambda count=count: count_log(routes.target) >= count)
+    assert routes.times_routed() == routes.all_once()
 
 
 def _until_stopped(work: Callable[[], None], stop: threading.Event, condition: Callable[[], bool]) -> None:

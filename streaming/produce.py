@@ -43,7 +43,7 @@ GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[R
 }
 """For each shipped domain: (seed, shares, clock, history_ms) -> its events."""
 
-Header = tuple[str, bytes | None]
+Header = tuple[str, str | bytes | None]
 _QUEUED_RECORDS = 100_000
 _TICK_SECONDS = 0.02
 _REPORT_SECONDS = 5.0
@@ -93,7 +93,7 @@ class EventProducer:
         report = self._reports.get(kind) or self._reports.setdefault(kind, self._report(kind))
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=report, headers=headers or None)
+                self._producer.produce(self._topic, value, key, on_delivery=report, headers=list(headers) or None)
                 return
             except BufferError:
                 self.poll(0.1)

@@ -98,7 +98,7 @@ def test_quarantine_says_why_each_record_is_bad(happened: Run) -> None:
         "truncated": "bad_json",
         "wrong_type": "wrong_type:event_time",
         "null_value": "null_value",
-        "missing_field": "missing:user_id",
+        "missing_field": "missing:event_id",
     }
     serving = happened.watch.serving
     pin = serving.pin()

@@ -57,11 +57,11 @@ class Csv(Format):
         cell = rf'"(?:[^"]|"")*"|[^"\r\n{end}]*'
         line = rf"(?:{cell})(?:{end}(?:{cell}))*(?:\r?\n)?"
         delimiter = f"chr({ord(self.delimiter)})"
-        stripped = r"regexp_replace(_text, '\r?\n\z', '')"
+        stripped = r"CASE WHEN ends_with(_text, chr(10)) THEN regexp_replace(_text, '\r?\n\z', '') ELSE _text END"
         return (
             rf"""CASE WHEN NOT regexp_matches(_text, '["\r\n]') THEN string_split(_text, {delimiter}) """
             f"WHEN regexp_full_match(_text, '{line}') "
-            f"THEN regexp_extract_all({stripped} || {delimiter}, '({cell}){end}', 1) END"
+            f"THEN regexp_extract_all(({stripped}) || {delimiter}, '({cell}){end}', 1) END"
         )
 
 

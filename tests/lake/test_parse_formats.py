@@ -86,12 +86,18 @@ def records(values: list[bytes | None]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=RAW_SCHEMA)
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(config={"threads": 1})
+    db.execute("SET TimeZone = 'UTC'")
+    return db
+
+
 def parsed(declared: Domain, values: list[bytes | None]) -> list[dict]:
     """Each record as the kernel's parse sees it."""
-    with duckdb.connect(config={"threads": 1}) as db:
-        db.execute("SET TimeZone = 'UTC'")
-        db.register("batch", records(values))
-        return db.sql(f'{parse_sql(declared, "batch")} ORDER BY "offset"').to_arrow_table().to_pylist()
+    _database().register("batch", records(values))
+    sql = f'{parse_sql(declared, "batch")} ORDER BY "offset"'
+    return _database().sql(sql).to_arrow_table().to_pylist()
 
 
 def reasons(declared: Domain, values: list[bytes | None]) -> list[str | None]:

@@ -133,7 +133,7 @@ def candles(price: str, step: timedelta) -> dict[str, Any]:
                 "encoding": {"x": {**_X, "field": "middle"}, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
             },
             {
-                "mark": {"type": "bar", "stroke": None, "strokeWidth": 1},
+                "mark": {"type": "rect", "strokeWidth": 1},
                 "encoding": {
                     "x2": {"field": "end"},
                     "y": {**y, "field": "open"},

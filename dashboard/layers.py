@@ -6,10 +6,9 @@ a view over another, batch, speed and merged are three numbers that stand beside
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -34,96 +33,88 @@ class Values(Columns):
 
     def total(self, column: str) -> dict[str, float]:
         """An additive column over all keys, by layer."""
-        with self._tables() as db:
-            return {
-                layer: db.sql(f'SELECT coalesce(sum("{column}"), 0)::DOUBLE FROM {layer}').fetchall()[0][0]
-                for layer in (MERGED, BATCH, SPEED)
-            }
+        return {
+            layer: self._db.sql(f'SELECT coalesce(sum("{column}"), 0)::DOUBLE FROM {layer}').fetchall()[0][0]
+            for layer in (MERGED, BATCH, SPEED)
+        }
 
     def since(self, steps: int) -> datetime | None:
         """The start of the newest `steps` points of time that have a row; None if the view has no time."""
         if self.time is None:
             return None
-        with self._tables() as db:
-            return db.sql(
-                f"SELECT min(t) FROM (SELECT DISTINCT {self._t} AS t FROM merged WHERE {self._t} IS NOT NULL "
-                f"ORDER BY t DESC LIMIT {steps})"
-            ).fetchall()[0][0]
+        return self._db.sql(
+            f"SELECT min(t) FROM (SELECT DISTINCT {self._t} AS t FROM merged WHERE {self._t} IS NOT NULL "
+            f"ORDER BY t DESC LIMIT {steps})"
+        ).fetchall()[0][0]
 
     def step(self) -> timedelta:
         """The smallest distance between two points of time: how wide a bar is."""
-        with self._tables() as db:
-            [[found]] = db.sql(
-                f"SELECT min(next - t) FROM (SELECT t, lead(t) OVER (ORDER BY t) AS next "
-                f"FROM (SELECT DISTINCT {self._t} AS t FROM merged))"
-            ).fetchall()
+        [[found]] = self._db.sql(
+            f"SELECT min(next - t) FROM (SELECT t, lead(t) OVER (ORDER BY t) AS next "
+            f"FROM (SELECT DISTINCT {self._t} AS t FROM merged))"
+        ).fetchall()
         return found or timedelta(minutes=1)
 
     def over_time(self, column: str, since: datetime | None, split: bool, only: str | None = None) -> pa.Table:
         """An additive column: t, layer, series, value. `split` False leaves the series out, as one called `all`;
         `only` is the one value of the series that is wanted."""
         series = self._series_of(column, since) if split and self.series and only is None else "'all'"
-        with self._tables() as db:
-            return db.sql(
-                f'SELECT {self._t} AS t, _layer AS layer, {series} AS series, sum("{column}")::DOUBLE AS value '
-                f"FROM layers WHERE {self._timed(since, only)} GROUP BY ALL ORDER BY t, layer, series"
-            ).to_arrow_table()
+        return self._db.sql(
+            f'SELECT {self._t} AS t, _layer AS layer, {series} AS series, sum("{column}")::DOUBLE AS value '
+            f"FROM layers WHERE {self._timed(since, only)} GROUP BY ALL ORDER BY t, layer, series"
+        ).to_arrow_table()
 
     def by_series(self, column: str, since: datetime | None) -> pa.Table:
         """An additive column: series, layer, value, the largest series first, at most BARS of them."""
-        with self._tables() as db:
-            return db.sql(
-                f'WITH summed AS (SELECT {self._label} AS series, _layer AS layer, sum("{column}")::DOUBLE AS value '
-                f"FROM layers WHERE {self._from(since)} GROUP BY ALL), "
-                "whole AS (SELECT series, coalesce(sum(value), 0) AS whole FROM summed GROUP BY ALL "
-                f"ORDER BY whole DESC, series LIMIT {BARS}) "
-                "SELECT summed.* FROM summed JOIN whole USING (series) ORDER BY whole DESC, series, layer"
-            ).to_arrow_table()
+        return self._db.sql(
+            f'WITH summed AS (SELECT {self._label} AS series, _layer AS layer, sum("{column}")::DOUBLE AS value '
+            f"FROM layers WHERE {self._from(since)} GROUP BY ALL), "
+            "whole AS (SELECT series, coalesce(sum(value), 0) AS whole FROM summed GROUP BY ALL "
+            f"ORDER BY whole DESC, series LIMIT {BARS}) "
+            "SELECT summed.* FROM summed JOIN whole USING (series) ORDER BY whole DESC, series, layer"
+        ).to_arrow_table()
 
     def ranked(self, column: str, since: datetime | None = None) -> pa.Table:
         """Any numbers: series, merged, batch, speed of the first rows: in the view's own order, else the largest."""
         order = "_row" if self.view.order_by else f'"{column}" DESC NULLS LAST, _row'
         label = self._row_label(since is not None)
-        with self._tables() as db:
-            return db.sql(
-                f"SELECT {label} AS series, {_three(column)} FROM compared WHERE {self._from(since)} "
-                f"ORDER BY {order} LIMIT {BARS}"
-            ).to_arrow_table()
+        return self._db.sql(
+            f"SELECT {label} AS series, {_three(column)} FROM compared WHERE {self._from(since)} "
+            f"ORDER BY {order} LIMIT {BARS}"
+        ).to_arrow_table()
 
     def lines(self, column: str, since: datetime | None) -> pa.Table:
         """Any numbers over time: t, series, merged, batch, speed of the rows with the largest values."""
-        with self._tables() as db:
-            return db.sql(
-                f"WITH labelled AS (SELECT *, {self._row_label(True)} AS _series FROM compared "
-                f"WHERE {self._timed(since)}), "
-                f'largest AS (SELECT _series FROM labelled GROUP BY 1 ORDER BY avg("{column}") DESC NULLS LAST, 1 '
-                f"LIMIT {SERIES}) "
-                f"SELECT {self._t} AS t, _series AS series, {_three(column)} "
-                "FROM labelled SEMI JOIN largest USING (_series) ORDER BY 1, 2"
-            ).to_arrow_table()
+        return self._db.sql(
+            f"WITH labelled AS (SELECT *, {self._row_label(True)} AS _series FROM compared "
+            f"WHERE {self._timed(since)}), "
+            f'largest AS (SELECT _series FROM labelled GROUP BY 1 ORDER BY avg("{column}") DESC NULLS LAST, 1 '
+            f"LIMIT {SERIES}) "
+            f"SELECT {self._t} AS t, _series AS series, {_three(column)} "
+            "FROM labelled SEMI JOIN largest USING (_series) ORDER BY 1, 2"
+        ).to_arrow_table()
 
     def candles(self, series: str | None, since: datetime | None) -> pa.Table:
         """t, open, high, low, close, and `layer`: batch, speed, or both of them, of one value of the series."""
         numbers = ", ".join(f'"{c}"::DOUBLE AS "{c}"' for c in CANDLE)
         has = {layer: f'"open {layer}" IS NOT NULL' for layer in (BATCH, SPEED)}
-        with self._tables() as db:
-            return db.sql(
-                f"SELECT {self._t} AS t, {numbers}, CASE WHEN {has[BATCH]} AND {has[SPEED]} THEN 'both' "
-                f"WHEN {has[BATCH]} THEN '{BATCH}' ELSE '{SPEED}' END AS layer "
-                f"FROM compared WHERE {self._timed(since, series)} ORDER BY t"
-            ).to_arrow_table()
+        return self._db.sql(
+            f"SELECT {self._t} AS t, {numbers}, CASE WHEN {has[BATCH]} AND {has[SPEED]} THEN 'both' "
+            f"WHEN {has[BATCH]} THEN '{BATCH}' ELSE '{SPEED}' END AS layer "
+            f"FROM compared WHERE {self._timed(since, series)} ORDER BY t"
+        ).to_arrow_table()
 
     def names(self) -> list[str]:
         """The values of the series, those with most rows first."""
-        with self._tables() as db:
-            rows = db.sql(f"SELECT {self._label} AS name FROM merged GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {ROWS}")
-            return [name for (name,) in rows.fetchall()]
+        rows = self._db.sql(
+            f"SELECT {self._label} AS name FROM merged GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {ROWS}"
+        )
+        return [name for (name,) in rows.fetchall()]
 
-    def rows(self) -> list[str]:
-        """The labels of the rows that are shown, newest first."""
-        with self._tables() as db:
-            sql = f"SELECT {self._row_label(False)} FROM compared ORDER BY {self._order} LIMIT {ROWS}"
-            return [label for (label,) in db.sql(sql).fetchall()]
+    def rows(self, column: str) -> list[str]:
+        """The labels of the rows that have something in a list of counts, in their order."""
+        filled = f'FROM compared WHERE len("{column}") > 0 ORDER BY {self._order} LIMIT {ROWS}'
+        return [label for (label,) in self._db.sql(f"SELECT {self._row_label(False)} {filled}").fetchall()]
 
     def counts(self, column: str, row: str) -> pa.Table:
         """A list of counts in one row: series, merged, batch, speed, in the list's own order."""
@@ -134,17 +125,17 @@ class Values(Columns):
             for layer, c in layers.items()
         )
         numbers = ", ".join(f"max(e.count) FILTER (WHERE layer = '{layer}')::DOUBLE AS {layer}" for layer in layers)
-        with self._tables() as db:
-            return db.sql(
-                f"WITH found AS (SELECT * FROM compared WHERE {self._row_label(False)} = {_literal(row)} LIMIT 1), "
-                f"items AS ({items}) SELECT coalesce(e.{name}::VARCHAR, 'above') AS series, {numbers} FROM items "
-                f"GROUP BY 1 HAVING merged IS NOT NULL ORDER BY min(place) FILTER (WHERE layer = '{MERGED}')"
-            ).to_arrow_table()
+        return self._db.sql(
+            f"WITH found AS (SELECT * FROM compared WHERE {self._row_label(False)} = {_literal(row)} LIMIT 1), "
+            f"items AS ({items}) SELECT coalesce(e.{name}::VARCHAR, 'above') AS series, {numbers} FROM items "
+            f"GROUP BY 1 HAVING merged IS NOT NULL ORDER BY min(place) FILTER (WHERE layer = '{MERGED}')"
+        ).to_arrow_table()
 
     def compared(self) -> pa.Table:
         """The first ROWS rows, in the view's order, else the newest: keys, then merged, batch, speed of each column."""
-        with self._tables() as db:
-            return db.sql(f"SELECT * EXCLUDE (_row) FROM compared ORDER BY {self._order} LIMIT {ROWS}").to_arrow_table()
+        return self._db.sql(
+            f"SELECT * EXCLUDE (_row) FROM compared ORDER BY {self._order} LIMIT {ROWS}"
+        ).to_arrow_table()
 
     @property
     def _order(self) -> str:
@@ -181,31 +172,30 @@ class Values(Columns):
         known = ", ".join(map(_literal, named)) or "''"
         return f"CASE WHEN {self._label} IN ({known}) THEN {self._label} ELSE 'other' END"
 
-    @contextmanager
-    def _tables(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    @cached_property
+    def _db(self) -> duckdb.DuckDBPyConnection:
         """merged, batch and speed, of the rows that are shown; `layers`, the last two under each other; `compared`, all
         three side by side."""
         same = {
             layer: " AND ".join(f'merged."{k}" IS NOT DISTINCT FROM {layer}."{k}"' for k in self.keys) or "true"
             for layer in (BATCH, SPEED)
         }
-        with duckdb.connect(config={"threads": 1}) as db:
-            db.execute("SET TimeZone = 'UTC'")
-            db.register(MERGED, self.merged.append_column("_row", pa.array(range(len(self.merged)), pa.int64())))
-            for layer, states in ((BATCH, self.batch), (SPEED, self.speed)):
-                db.register(f"all {layer}", states)
-                whole = "true" if self.is_whole else f"EXISTS (FROM merged WHERE {same[layer]})"
-                db.execute(f'CREATE VIEW {layer} AS SELECT * FROM "all {layer}" AS {layer} WHERE {whole}')
-            db.execute(
-                f"CREATE VIEW layers AS SELECT '{BATCH}' AS _layer, * FROM batch "
-                f"UNION ALL SELECT '{SPEED}', * FROM speed"
-            )
-            columns = [f'merged."{key}"' for key in self.keys]
-            for c in self.columns:
-                columns += [f'merged."{c}"', f'batch."{c}" AS "{c} {BATCH}"', f'speed."{c}" AS "{c} {SPEED}"']
-            joins = " ".join(f"LEFT JOIN {layer} ON {on}" for layer, on in same.items())
-            db.execute(f"CREATE VIEW compared AS SELECT {', '.join(columns)}, _row FROM merged {joins}")
-            yield db
+        db = duckdb.connect(config={"threads": 1})
+        db.execute("SET TimeZone = 'UTC'")
+        db.register(MERGED, self.merged.append_column("_row", pa.array(range(len(self.merged)), pa.int64())))
+        for layer, rows in ((BATCH, self.batch), (SPEED, self.speed)):
+            db.register(f"all {layer}", rows)
+            shown = "" if self.is_whole else f"SEMI JOIN merged ON {same[layer]}"
+            db.execute(f'CREATE VIEW {layer} AS SELECT * FROM "all {layer}" AS {layer} {shown}')
+        db.execute(
+            f"CREATE VIEW layers AS SELECT '{BATCH}' AS _layer, * FROM batch UNION ALL SELECT '{SPEED}', * FROM speed"
+        )
+        columns = [f'merged."{key}"' for key in self.keys]
+        for c in self.columns:
+            columns += [f'merged."{c}"', f'batch."{c}" AS "{c} {BATCH}"', f'speed."{c}" AS "{c} {SPEED}"']
+        joins = " ".join(f"LEFT JOIN {layer} ON {on}" for layer, on in same.items())
+        db.execute(f"CREATE VIEW compared AS SELECT {', '.join(columns)}, _row FROM merged {joins}")
+        return db
 
 
 def _literal(text: str) -> str:

@@ -33,31 +33,34 @@ def show_view(serving: Serving, view: View, answer: Answer, steps: int) -> None:
         _totals(values)
         _chart(values, steps)
         st.caption(coverage(answer, len(values.merged)))
-        with st.expander(f"Every row of `{view.name}`: merged, batch, speed", expanded=not _charted(values)):
+        with st.expander(f"Every row of `{view.name}`: merged, batch, speed", expanded=not charted(values)):
             _table(values)
 
 
-def _charted(values: Values) -> list[str]:
+def charted(values: Values) -> list[str]:
     """What there is a chart of."""
     return [*([_CANDLES] if values.has_candles else []), *values.numbers, *values.lists]
 
 
 def _chart(values: Values, steps: int) -> None:
-    if not _charted(values):
+    if not charted(values):
         return
     name, since = values.view.name, values.since(steps)
     with st.container(horizontal=True, vertical_alignment="center"):
-        column = _pick("Measure", _charted(values), f"{name}.measure")
+        column = _pick("Measure", charted(values), f"{name}.measure")
         colours = ["layer", values.series] if values.series and values.time and values.is_additive(column) else []
         colour = _pick("Colour", colours, f"{name}.colour") if colours else None
         candle = _choose("Series", values.names(), f"{name}.candle") if column == _CANDLES and values.series else None
-        row = _choose("Row", values.rows(), f"{name}.row") if column in values.lists else None
+        rows = values.rows(column) if column in values.lists else []
+        row = _choose("Row", rows, f"{name}.row") if rows else None
     left, right = st.columns([3, 2])
     if column == _CANDLES:
         _draw_candles(values, candle, since, left)
         _draw_volume(values, candle, since, right)
     elif row is not None:
         _draw(left, values.counts(column, row), charts.three_numbers("count", column), f"{name}.counts.{column}")
+    elif column in values.lists:
+        left.caption("No row has anything in this list.")
     elif values.is_additive(column):
         _draw_sums(values, column, colour is not None and colour == values.series, since, left, right)
     else:

@@ -93,7 +93,7 @@ def test_the_button_verifies_and_the_page_shows_what_was_compared(served, monkey
     wait_for(lambda: not page.run().button(key="verify").disabled, "the verification ends", SECONDS)
     assert page.success[0].value.startswith("Exact: ")
     report = next(table.value for table in page.dataframe if "mismatches" in table.value)
-    assert list(report["mismatches"]) == [0, 0, 0]
+    assert len(report) > len(served.domain.stored_views) and set(report["mismatches"]) == {0}
 
 
 def test_the_sql_box_answers_and_explains_what_it_cannot_answer(served, monkeypatch):

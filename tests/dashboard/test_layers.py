@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from dashboard.layers import SERIES, Values
-from lake.domain import View
+from dashboard.layers import BARS, ROWS, SERIES, Values
+from lake.view import View
 
 VIEW = View(
     name="sales",
@@ -76,3 +76,45 @@ def test_series_beyond_the_largest_are_one(values):
     rows = Values(VIEW, many, many, many.slice(0, 0)).over_time("revenue", None, split=True).to_pylist()
     assert len(rows) == SERIES + 1
     assert next(r["value"] for r in rows if r["series"] == "other") == 1 + 2 + 3
+
+
+def test_of_a_view_with_a_limit_the_layers_have_the_rows_that_are_shown(values):
+    limited = View(**VIEW.model_dump() | {"order_by": ["revenue desc"], "limit": 1})
+    shown = Values(limited, values.merged.slice(1, 1), values.batch, values.speed)
+    assert values.is_whole and not shown.is_whole
+    assert shown.total("revenue") == {"merged": 30, "batch": 10, "speed": 20}
+    assert len(shown.over_time("revenue", None, split=True)) == 2
+
+
+def test_the_rows_of_a_view_over_another_do_not_add_up_by_layer(values):
+    above = Values(View(**VIEW.model_dump() | {"over": "orders"}), values.merged, values.batch, values.speed)
+    assert not above.is_additive("revenue")
+    assert above.ranked("revenue").to_pylist()[0] == {
+        "series": f"it's · {NINE:%Y-%m-%d %H:%M:%S}+00",
+        "merged": 30,
+        "batch": 10,
+        "speed": 20,
+    }
+
+
+def test_of_many_rows_the_newest_are_in_the_table_else_the_largest():
+    many = _table(*((f"shop {n:04}", NINE + n * timedelta(hours=1), n, 1) for n in range(ROWS + 500)))
+    newest = Values(VIEW, many, many, many.slice(0, 0)).compared()
+    assert len(newest) == ROWS and newest["revenue"][0].as_py() == ROWS + 499
+    timeless = View(**VIEW.model_dump() | {"group_by": {"shop": "shop"}})
+    largest = Values(timeless, many.drop_columns("hour"), many.drop_columns("hour"), many.slice(0, 0)).compared()
+    assert (len(largest), largest["revenue"][0].as_py()) == (ROWS, ROWS + 499)
+    ranked = Values(timeless, many.drop_columns("hour"), many.drop_columns("hour"), many.slice(0, 0))
+    assert ranked.by_series("revenue", None)["series"][0].as_py() == f"shop {ROWS + 499:04}"
+    assert len(ranked.by_series("revenue", None)) == BARS
+
+
+def test_a_candle_says_which_layers_it_comes_from_and_the_unit_is_in_the_title():
+    prices = {name: {"max": "price"} for name in ("open", "high", "low", "close")}
+    view = View(name="candles", group_by={"minute": "minute"}, measures=prices, units={"close": "EUR"})
+    schema = pa.schema([("minute", pa.timestamp("us", "UTC")), *((name, pa.int64()) for name in prices)])
+    rows = [{"minute": at, "open": 1, "high": 9, "low": 0, "close": 5} for at in (NINE, TEN)]
+    first, second = (pa.Table.from_pylist([row], schema) for row in rows)
+    values = Values(view, pa.Table.from_pylist(rows, schema), first, pa.concat_tables([first, second]))
+    assert values.has_candles and values.title("close") == "close (EUR)"
+    assert values.candles(None, None)["layer"].to_pylist() == ["both", "speed"]

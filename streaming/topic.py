@@ -16,8 +16,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from lake.errors import LogRecreated, TidemarkError
 from lake.settings import Settings
+from lake.waiting import wait_until
 
 _REQUEST_SECONDS = 30
+# A topic was just made, or a broker has just gone.
+_LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,20 @@ class TopicWatch:
 
     def _offsets(self, topic: Topic, spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(topic.name, p): spec for p in topic.partitions}
-        found = self._admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
-        return {asked.partition: future.result().offset for asked, future in found.items()}
+
+        def ask() -> dict[int, int] | None:
+            found = self._admin.list_offsets(asked, request_timeout=_REQUEST_SECONDS)
+            try:
+                return {asked.partition: future.result().offset for asked, future in found.items()}
+            except KafkaException as error:
+                if error.args[0].code() not in _LEADERLESS:
+                    raise
+                return None
+
+        def too_late() -> TidemarkError:
+            return TidemarkError(f"topic '{topic.name}' has partitions without a leader; are enough brokers up?")
+
+        return wait_until(ask, _REQUEST_SECONDS, 0.1, too_late)
 
 
 _FIX = "its events cannot be mixed with those already read: give the domain a new topic, or start with a new bucket"

@@ -140,23 +140,13 @@ def test_a_router_that_was_frozen_while_another_took_over_sends_nothing_more(rou
     send_records(routes.source, 500)
     wait_for(lambda: count_log(routes.target) == 1000)
     os.kill(frozen.pid, signal.SIGCONT)
-    assert frozen.wait(30) == 2
-    assert "RouteTaken" in routes.log(frozen)
+    if guard_off is None:
+        assert frozen.wait(30) == 2
+        assert "has taken over" in routes.log(frozen)
     send_records(routes.source, 500)
-    wait_for(lambda: len(routes.times_routed()) == 1500)
+    wait_for(lambda: count_log(routes.target) >= (1500 if guard_off is None else 1501))
     assert second.poll() is None
     assert (routes.times_routed() == routes.all_once()) is (guard_off is None)
-
-
-def test_events_that_came_from_a_topic_are_not_routed_back_to_it(routes):
-    left = declare(routes.settings, "left", [{"domain": "right"}])
-    right = declare(routes.settings, "right", [{"domain": "left"}])
-    routes.start(None, "left", "right")
-    for count, together in ((300, 600), (50, 700)):
-        send_records(left, count)
-        send_records(right, count)
-        wait_for(lambda together=together: min(map(count_log, (left, right))) >= together)
-    assert (count_log(left), count_log(right)) == (700, 700)
 
 
 def test_what_kafka_has_forgotten_of_the_target_is_read_back_from_raw(routes):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
@@ -128,6 +128,8 @@ class External:
                     rows,
                     mode="error",
                     description=json.dumps(described),
+                    # Without a retry one of two that create the table at once fails; with one it would append to it.
+                    commit_properties=CommitProperties(max_commit_retries=0),
                     storage_options=self._settings.storage_options(),
                 )
             except DeltaError as error:

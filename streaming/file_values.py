@@ -97,20 +97,21 @@ class Reading:
     @classmethod
     def of(cls, domain: Domain, address: str, kind: str | None = None, delimiter: str | None = None) -> Reading:
         """What is not said is taken from the file's name and the domain's format. Raises BadFile."""
-        ending = Path(address.removesuffix(".gz").removesuffix(".zst")).suffix.lower()
-        kind = kind or _ENDINGS.get(ending, "lines")
+        ending = Path(address.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")).suffix.lower()
+        own = domain.format
+        if kind is None:
+            kind = _ENDINGS.get(ending, "lines")
+            # Without a header the lines of a file are events already.
+            kind = "lines" if kind == "csv" and isinstance(own, Csv) and not own.header else kind
         if kind not in KINDS:
             raise BadFile(f"--format '{kind}' is unknown; {nearest(kind, KINDS)}")
-        own = domain.format
-        if isinstance(own, Csv):
-            # Without a header a file's lines are events already.
-            kind = "lines" if kind == "csv" and not own.header else kind
-            delimiter = delimiter or own.delimiter
-        elif kind in ("csv", "parquet") and not isinstance(own, Json):
+        if kind in ("csv", "parquet") and not isinstance(own, Csv | Json):
             raise BadFile(
-                f"'{address}': {kind} has columns, and domain '{domain.name}' has records that are json or csv "
-                "only if it says so; use --format lines"
+                f"'{address}': {kind} has columns, and a record of domain '{domain.name}' is {own.word}; "
+                "use --format lines"
             )
+        if isinstance(own, Csv):
+            delimiter = delimiter or own.delimiter
         delimiter = delimiter or ("\t" if ending == ".tsv" else ",")
         if len(delimiter) != 1 or delimiter in '"\r\n':
             raise BadFile(f"--delimiter {delimiter!r} must be one character, no quote and no line break")

@@ -20,7 +20,7 @@ from lake.formats.text import Text
 
 __all__ = ["FORMATS", "Cell", "Csv", "Decoder", "Format", "Json", "Regex", "Text", "read_format"]
 
-FORMATS: dict[str, type[Format]] = {"json": Json, "csv": Csv, "regex": Regex, "text": Text}
+FORMATS: dict[str, type[Format]] = {kind.word: kind for kind in (Json, Csv, Regex, Text)}
 """Every format, by the word that declares it."""
 
 

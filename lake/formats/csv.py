@@ -23,6 +23,8 @@ class Csv(Format):
     which `tidemark import` compares with `columns` and does not send.
     """
 
+    word = "csv"
+
     delimiter: str = ","
     header: bool = False
     columns: tuple[Name, ...] = ()

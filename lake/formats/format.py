@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import model_serializer
 
 from lake.fields import EventField, Strict
 
@@ -42,12 +44,27 @@ class Decoder:
 
 
 class Format(Strict):
-    """How the bytes of a record, which are UTF-8, say its fields."""
+    """How the bytes of a record, which are UTF-8, say its fields. `word` is the one that declares it."""
+
+    word: ClassVar[str]
 
     @classmethod
     def long_form(cls, options: Any) -> Any:
         """The options as a mapping, where a file may say them shorter."""
         return options
+
+    def __str__(self) -> str:
+        return f"{self.word} {self._options()}" if self._options() else self.word
+
+    @model_serializer
+    def _declared(self) -> dict[str, Any]:
+        """As a domain file says it."""
+        return {self.word: self._options()}
+
+    def _options(self) -> dict[str, Any]:
+        """Those that differ from the default, in JSON's types."""
+        options = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
     def fitted(self, fields: Mapping[str, EventField]) -> Format:
         """This format for these fields, what it leaves open filled in. Raises ValueError where they do not fit."""

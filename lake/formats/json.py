@@ -15,6 +15,8 @@ _NUMBER = "('UBIGINT', 'BIGINT', 'DOUBLE')"
 class Json(Format):
     """One JSON object a record. A value must have the JSON type of its field; null is as good as absent."""
 
+    word = "json"
+
     def decoder(self, fields: Mapping[str, EventField]) -> Decoder:
         paths = "[" + ", ".join(f"'$.{name}'" for name in fields) + "]"
         return Decoder(

@@ -26,6 +26,8 @@ _WHOLE = "_whole"
 class Regex(Format):
     """RE2 with a named group `(?P<field>...)` for each field. A group that matches nothing, or is empty, is NULL."""
 
+    word = "regex"
+
     pattern: str
 
     @classmethod

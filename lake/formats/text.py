@@ -12,6 +12,8 @@ from lake.formats.typed import text_cell
 class Text(Format):
     """The whole record is the one field, a string, line breaks and all; an empty record is the empty string."""
 
+    word = "text"
+
     def fitted(self, fields: Mapping[str, EventField]) -> Text:
         if [field.type for field in fields.values()] != ["string"]:
             found = ", ".join(f"{name}: {field.type}" for name, field in fields.items()) or "none"

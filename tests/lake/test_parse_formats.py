@@ -10,10 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -324,6 +326,25 @@ STRING = {"a": {"type": "string"}}
 def test_a_format_that_does_not_fit_is_told_when_the_domain_is_loaded(format: object, fields: dict, said: str) -> None:
     with pytest.raises(BadDomain, match=said):
         domain(format, fields, "append_time")
+
+
+@pytest.mark.parametrize(
+    "format",
+    ["json", "csv", {"csv": {"delimiter": ";", "columns": ["b", "a"], "header": True}}, {"regex": "(?P<a>.)|.(.)"}],
+)
+def test_a_domain_that_is_written_down_reads_back_as_the_same(format: object) -> None:
+    declared = domain(format, STRING, "append_time")
+    written = declared.model_dump(mode="json", exclude_defaults=True)
+    assert read_domain(written, "sample.yaml") == declared
+    other = domain("json" if format != "json" else "csv", STRING, "append_time")
+    assert declared != other and str(declared.format) != str(other.format)
+
+
+def test_the_web_servers_log_in_the_documentation_is_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    [example] = re.findall("```yaml\n(.*?)```", page, re.DOTALL)
+    declared = read_domain(yaml.safe_load(example), "access_log.yaml")
+    assert reasons(declared, [LINE.partition(' "https')[0].encode(), b"x"]) == [None, "no_match"]
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(

@@ -118,9 +118,11 @@ def test_a_bad_row_of_csv_is_sent_as_it_stands_and_costs_no_other(tmp_path: Path
 
 
 def test_a_csv_file_for_a_csv_domain_is_sent_line_by_line_or_put_in_order(tmp_path: Path) -> None:
+    two = {name: PLAIN[name] for name in ("id", "at")}
     plain = domain({"csv": {"delimiter": ";"}})
     assert read(write(tmp_path, "a.csv", b"id;at\n1;2\n"), plain) == [b"id;at", b"1;2"]
-    headed = domain({"csv": {"delimiter": ";", "header": True}}, {n: PLAIN[n] for n in ("id", "at")})
+    assert read(tmp_path / "a.csv", domain({"csv": {"delimiter": ";"}}, two), "csv") == [b"1;2"]
+    headed = domain({"csv": {"delimiter": ";", "header": True}}, two)
     assert read(write(tmp_path, "b.csv", b'id;at\n"1";2\n'), headed) == [b'"1";2']
     assert read(write(tmp_path, "c.csv", b"at,x,id\n2,0,a;b\n"), headed, delimiter=",") == [b'"a;b";2']
 
@@ -194,6 +196,14 @@ def test_a_file_that_is_not_what_it_should_be_is_told(
 ) -> None:
     with pytest.raises(BadFile, match=said):
         read(write(tmp_path, name, content), domain(), **options)
+
+
+def test_rows_are_no_lines_of_a_regular_expression(tmp_path: Path) -> None:
+    declared = domain({"regex": "(?P<id>.)(?P<at>.)"}, {name: PLAIN[name] for name in ("id", "at")})
+    path = write(tmp_path, "a.csv", b"id,at\n12\n")
+    with pytest.raises(BadFile, match="csv has columns, and a record of domain 'sample' is regex; use --format lines"):
+        read(path, declared)
+    assert read(path, declared, "lines") == [b"id,at", b"12"]
 
 
 def test_a_file_that_is_not_there_and_a_key_that_is_no_expression_are_told(tmp_path: Path) -> None:

@@ -101,12 +101,14 @@ def test_of_many_rows_the_newest_are_in_the_table_else_the_largest():
     many = _table(*((f"shop {n:04}", NINE + n * timedelta(hours=1), n, 1) for n in range(ROWS + 500)))
     newest = Values(VIEW, many, many, many.slice(0, 0)).compared()
     assert len(newest) == ROWS and newest["revenue"][0].as_py() == ROWS + 499
-    timeless = View(**VIEW.model_dump() | {"group_by": {"shop": "shop"}})
-    largest = Values(timeless, many.drop_columns("hour"), many.drop_columns("hour"), many.slice(0, 0)).compared()
+    timeless = many.drop_columns("hour")
+    by_shop = Values(
+        View(**VIEW.model_dump() | {"group_by": {"shop": "shop"}}), timeless, timeless, timeless.slice(0, 0)
+    )
+    largest = by_shop.compared()
     assert (len(largest), largest["revenue"][0].as_py()) == (ROWS, ROWS + 499)
-    ranked = Values(timeless, many.drop_columns("hour"), many.drop_columns("hour"), many.slice(0, 0))
-    assert ranked.by_series("revenue", None)["series"][0].as_py() == f"shop {ROWS + 499:04}"
-    assert len(ranked.by_series("revenue", None)) == BARS
+    ranked = by_shop.by_series("revenue", None)
+    assert (len(ranked), ranked["series"][0].as_py()) == (BARS, f"shop {ROWS + 499:04}")
 
 
 def test_a_candle_says_which_layers_it_comes_from_and_the_unit_is_in_the_title():

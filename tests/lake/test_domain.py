@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from lake.domain import load_domain, load_domains
+from lake.domain import Domain, load_domain, load_domains, parse_domain
 from lake.errors import BadDomain
+from lake.expressions import ALLOWED_FUNCTIONS
+from lake.fields import TYPES, EventField
+from lake.inputs import Dedup, Dimension, Source
 from lake.kernel import Kernel
 from lake.settings import Settings
+from lake.view import MeasureUse, Retention, View
 from lake.yaml_file import read_yaml
 
 SHIPPED = Settings().domains_dir
@@ -112,3 +118,26 @@ def test_two_domains_may_not_have_a_view_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "store.yaml").write_text(yaml.safe_dump(data | {"domain": "store"}))
     with pytest.raises(BadDomain, match="domain 'shop' has a view of that name"):
         load_domains(tmp_path)
+
+
+REFERENCE = (Path(__file__).parents[2] / "docs/views.md").read_text()
+
+
+@pytest.mark.parametrize("model", [Domain, EventField, Dedup, Dimension, Source, View, MeasureUse, Retention])
+def test_every_key_of_a_domain_file_is_in_the_reference(model: type[BaseModel]) -> None:
+    assert model.model_fields
+    for name in model.model_fields:
+        assert f"`{name}`" in REFERENCE, name
+
+
+def test_the_reference_has_every_type_and_every_function() -> None:
+    for word in [*TYPES, *(name for name in ALLOWED_FUNCTIONS if name.isidentifier() and "like" not in name)]:
+        assert f"`{word}`" in REFERENCE, word
+
+
+def test_the_example_of_the_reference_is_a_domain_and_its_tables_say_what_is_true() -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
+    domain = parse_domain(example, "views.md")
+    assert Kernel(domain).names[:3] == ["revenue_by_country_hour", "top_tags_by_hour", "last_by_user"]
+    for row in re.findall(r"^\| `.*\| `(.*)` \|$", REFERENCE, re.MULTILINE):
+        assert isinstance(read_yaml(row).data, dict), row

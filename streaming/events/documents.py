@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 
-from streaming.events.stream import Record, Shares, stream
+from streaming.events.stream import Record, Shares, picked, stream
 
 _TEMPLATES = 1 << 12
 _SUBJECTS = [
@@ -26,13 +26,7 @@ def document_events(seed: int, shares: Shares, clock_ms: Callable[[], int], hist
     """Keyed by the content's SHA-256; one in twenty is a picture and has no text."""
     rng = random.Random(f"documents {seed}")
     templates = [_template(rng, number) for number in range(_TEMPLATES)]
-    bits = rng.getrandbits
-
-    def make(event_id: bytes, event_time: int) -> tuple[bytes, bytes]:
-        key, rest = templates[bits(12)]
-        return key, b'{"event_id":"%b","event_time":%d,%b' % (event_id, event_time, rest)
-
-    return stream(seed, shares, clock_ms, history_ms, make)
+    return stream(seed, shares, clock_ms, history_ms, picked(rng, templates))
 
 
 def _template(rng: random.Random, number: int) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from streaming.events.stream import Record, Shares, stream
+from streaming.events.stream import Record, Shares, picked, stream
 
 PLATES = 2_000
 _CAMERAS = [f"{road}-{place}" for road in ("A1", "A2", "ring", "harbour") for place in ("north", "mid", "south")]
@@ -23,13 +23,7 @@ def plate_events(seed: int, shares: Shares, clock_ms: Callable[[], int], history
     """Keyed by plate, so a reading that is sent twice is twice in one partition."""
     rng = random.Random(f"plates {seed}")
     templates = [_template(rng) for _ in range(_TEMPLATES)]
-    bits = rng.getrandbits
-
-    def make(event_id: bytes, event_time: int) -> tuple[bytes, bytes]:
-        key, rest = templates[bits(14)]
-        return key, b'{"event_id":"%b","event_time":%d,%b' % (event_id, event_time, rest)
-
-    return stream(seed, shares, clock_ms, history_ms, make)
+    return stream(seed, shares, clock_ms, history_ms, picked(rng, templates))
 
 
 def _template(rng: random.Random) -> tuple[bytes, bytes]:

@@ -6,10 +6,9 @@ import json
 import random
 from collections.abc import Callable, Iterator
 
-from streaming.events.stream import Record, Shares, stream
+from streaming.events.stream import Record, Shares, picked, stream
 from streaming.events.users import USERS, home_country, user_key
 
-# Templates are picked, not made, for each event: enough of them that users and amounts look random.
 _TEMPLATES = 1 << 14
 _PAGES = ["/", "/search", "/cart", "/checkout", "/help", *(f"/category/{n}" for n in range(1, 7))]
 _PRODUCTS = [f"sku-{n:04d}" for n in range(1, 201)]
@@ -20,13 +19,7 @@ def shop_events(seed: int, shares: Shares, clock_ms: Callable[[], int], history_
     """Keyed by user, so what one user does stays in order."""
     rng = random.Random(f"shop {seed}")
     templates = [_template(rng) for _ in range(_TEMPLATES)]
-    bits = rng.getrandbits
-
-    def make(event_id: bytes, event_time: int) -> tuple[bytes, bytes]:
-        key, rest = templates[bits(14)]
-        return key, b'{"event_id":"%b","event_time":%d,%b' % (event_id, event_time, rest)
-
-    return stream(seed, shares, clock_ms, history_ms, make)
+    return stream(seed, shares, clock_ms, history_ms, picked(rng, templates))
 
 
 def _template(rng: random.Random) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ Invariant: the same seed, shares and clock give the same stream; a duplicate is 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 Record = tuple[bytes, bytes | None, str]
@@ -64,6 +64,20 @@ def stream(seed: int, shares: Shares, clock_ms: Callable[[], int], history_ms: i
         elif number % 7 == 0:
             recent[bits(10)] = (key, value)
         yield key, value, GOOD
+
+
+def picked(rng: random.Random, templates: Sequence[tuple[bytes, bytes]]) -> Make:
+    """Events that are one of the templates each: a key, and all of the JSON object but its id and time.
+
+    Picking is quick, so enough of them (a power of two) make a stream that looks random.
+    """
+    bits, width = rng.getrandbits, len(templates).bit_length() - 1
+
+    def make(event_id: bytes, event_time: int) -> tuple[bytes, bytes]:
+        key, rest = templates[bits(width)]
+        return key, b'{"event_id":"%b","event_time":%d,%b' % (event_id, event_time, rest)
+
+    return make
 
 
 def _contradicted(key: bytes, value: bytes) -> tuple[bytes, bytes]:

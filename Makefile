@@ -8,7 +8,7 @@ PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup demo down status clean check format test
+.PHONY: help doctor setup demo down status clean check format laws test
 
 help: ## this text
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -42,6 +42,9 @@ check: $(ENV) ## lint, format, types
 format: $(ENV) ## format the code
 	$(PYTHON) -m ruff check --fix $(SOURCES)
 	$(PYTHON) -m ruff format $(SOURCES)
+
+laws: setup ## the laws of every measure on every carrier, 100,000 examples each: about an hour
+	LAWS_EXAMPLES=100000 $(PYTHON) -m pytest tests/laws
 
 test: setup ## all tests, against real servers of their own; PYTEST="-k name" picks some
 	$(PYTHON) -m pytest $(PYTEST)

@@ -11,12 +11,18 @@ import pytest
 from lake.domain import Domain
 from lake.kernel import Kernel
 from tests.laws.algebra import BY
-from tests.laws.examples import SEED, VIEW, Examples, draw, laws_domain
+from tests.laws.examples import ROUNDS, SEED, VIEW, Examples, draw, laws_domain
+
+
+@pytest.fixture(scope="session", params=range(ROUNDS), ids=lambda number: f"round{number}")
+def number(request: pytest.FixtureRequest) -> int:
+    """The round: other examples each, in a domain of its own."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def domain() -> Domain:
-    return laws_domain()
+def domain(number: int) -> Domain:
+    return laws_domain(name=f"laws_{number}")
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +31,8 @@ def kernel(domain: Domain) -> Kernel:
 
 
 @pytest.fixture(scope="session")
-def examples() -> Examples:
-    return draw()
+def examples(number: int) -> Examples:
+    return draw(SEED + number)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ Invariant: the same seed draws the same examples.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ from lake.raw_schema import RAW_SCHEMA
 from tests.laws.line import LINES
 
 SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(2**32))
-EXAMPLES = int(os.environ.get("LAWS_EXAMPLES") or 1000)
+TOTAL = int(os.environ.get("LAWS_EXAMPLES") or 1000)
+# So many are carried together; more take more rounds.
+EXAMPLES = min(TOTAL, 5000)
+ROUNDS = math.ceil(TOTAL / EXAMPLES)
 PARTS = 3
 BEGIN = datetime(2026, 11, 21, 9, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,12 +54,12 @@ _BATCH = st.lists(_EVENT, max_size=12)
 Event = dict[str, Any]
 
 
-def laws_domain(views: dict[str, Any] | None = None) -> Domain:
+def laws_domain(views: dict[str, Any] | None = None, name: str = "laws") -> Domain:
     """A domain of one view, which has every line as a measure."""
     types = {"n": "integer", "d": "decimal(18,4)", "f": "double", "s": "string", "b": "boolean", "w": "list(string)"}
     fields = {name: {"type": kind} for name, kind in ({"g": "string"} | types).items()}
     declared = {
-        "domain": "laws",
+        "domain": name,
         "event_time": "t",
         "fields": {"t": {"type": "timestamp_ms", "required": True}} | fields,
         "views": views or {VIEW: {"group_by": {"g": "g"}, "measures": {k: x.declared for k, x in LINES.items()}}},
@@ -96,7 +100,7 @@ class Examples:
                 yield {"example": number, "g": group}, {name: line.seen(own) for name, line in LINES.items()}
 
 
-def draw(examples: int = EXAMPLES, chosen: int = SEED) -> Examples:
+def draw(chosen: int, examples: int = EXAMPLES) -> Examples:
     """`examples` batches, by Hypothesis."""
     drawn: list[list[tuple]] = []
 

@@ -28,7 +28,7 @@ def spark(settings):
     return start_session(settings, "tests")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tasks(examples, tmp_path_factory):
     """A folder with the records of all examples, for each row of TASKS once, with columns `example` and `task`.
 

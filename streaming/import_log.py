@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.cuts import Cut
 from lake.domain import Domain
@@ -83,8 +83,13 @@ class ImportLog:
         self._settings, self._domain, self._sha256 = settings, domain, sha256
         self._uri = settings.table_uri("imports", domain.name)
         options = settings.storage_options()
-        DeltaTable.create(self._uri, _SCHEMA, mode="ignore", partition_by=["sha256"], storage_options=options)
-        self._table = DeltaTable(self._uri, storage_options=options)
+        try:
+            DeltaTable.create(self._uri, _SCHEMA, mode="ignore", partition_by=["sha256"], storage_options=options)
+            self._table = DeltaTable(self._uri, storage_options=options)
+        except (OSError, DeltaError) as error:
+            raise TidemarkError(
+                f"the lake does not answer at {settings.s3_endpoint} ({error}); is it up (`tidemark status`)?"
+            ) from error
 
     def last(self) -> Checkpoint | None:
         """The newest row of the table as it was when it was read; None for a file that was never begun."""
@@ -131,7 +136,7 @@ class ImportLog:
         end = Log(self._settings, self._domain).end()
         positions = {p: start.get(p, 0) for p in topic.partitions}
         with closing(LogReader(self._settings, topic, positions)) as reader:
-            while any(reader.positions[p] < offset for p, offset in end.items()):
+            while any(reader.positions.get(p, offset) < offset for p, offset in end.items()):
                 if batch := reader.poll(20_000, 32 << 20, 1.0):
                     found |= _numbers(batch.rows, checkpoint.mark)
         return found

@@ -21,6 +21,7 @@ ROUND_ROBIN = "round robin (shuffle)"
 TO_ALL = "to all (broadcast)"
 TO_ONE = "to one (global)"
 STAYS = "stays (local)"
+_LARGE = "one of more than TIDEMARK_BROADCAST_ROWS rows is shuffled by key"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _stored_parts(domain: Domain, stored: str, keys: list[str]) -> list[Part]:
         parts.append(
             Part(
                 f"dimension {name}",
-                *(TO_ALL, f"each task loads the versions that hold for its events, {on}"),
+                *(TO_ALL, f"each task loads the versions that hold for its events, {on}; {_LARGE}"),
                 *(TO_ALL, f"each reader loads the versions that hold for its events, {on}"),
             )
         )

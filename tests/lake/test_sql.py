@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lake.domain import load_domains
+from lake.domain import load_domain
 from lake.errors import BadExternal, TidemarkError
 from lake.external import External
 from lake.settings import Settings
@@ -133,6 +133,6 @@ def test_what_is_no_query_or_names_no_table_is_told(prompt: Prompt) -> None:
 
 def test_a_name_in_a_string_and_a_question_about_tables_ask_nothing_of_lake_and_store() -> None:
     away = Settings(s3_endpoint="http://127.0.0.1:1", store_url="redis://127.0.0.1:1/0")
-    offline = Prompt(away, load_domains(away.domains_dir))
+    offline = Prompt(away, {"shop": load_domain("shop", away.domains_dir)})
     assert offline.query(f"SELECT '{VIEW}' AS name").to_pylist() == [{"name": VIEW}]
     assert VIEW in offline.query("SELECT table_name FROM duckdb_tables()")["table_name"].to_pylist()

@@ -213,11 +213,11 @@ def test_a_definition_that_cannot_be_used_is_told_with_its_file(shop: Domain, pr
 
 def test_what_cannot_be_compared_is_told(served: Served, proposed, tmp_path: Path) -> None:
     serving = Serving(served.settings, served.domain)
-    with pytest.raises(BadDomain, match="nowhere.yaml does not exist"):
+    with pytest.raises(BadDomain, match=r"nowhere\.yaml does not exist"):
         read_alternative(served.domain, tmp_path / "nowhere.yaml", VIEW)
     days = {**REVENUE, "group_by": {"country": "country", "day": "date_trunc('day', event_time)"}}
     other = read_alternative(served.domain, proposed({"views": {VIEW: days}}), VIEW)
-    with pytest.raises(TidemarkError, match="grouped by country, hour, the alternative by country, day.*same names"):
+    with pytest.raises(TidemarkError, match=r"grouped by country, hour, the alternative by country, day.*same names"):
         what_if(served.settings, serving, VIEW, other)
     with pytest.raises(TidemarkError, match="what is served has no view 'revenue_by_country'; did you mean"):
         what_if(served.settings, serving, "revenue_by_country")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import cache
 
 USERS = 20_000
 HEADER = ("key", "country", "tier")
@@ -19,6 +20,7 @@ def user_key(number: int) -> str:
     return f"user-{number:05d}"
 
 
+@cache
 def home_country(number: int) -> str:
     """Where a user's events come from: it never changes."""
     return random.Random(number).choices([*_COUNTRIES], [*_COUNTRIES.values()])[0]

@@ -135,7 +135,7 @@ def _table(name: str, version: int) -> pa.Table:
     return pa.Table.from_pylist(list(_rows(name, version).values()))
 
 
-def ages(generated: Generated) -> timedelta:
+def time_span(generated: Generated) -> timedelta:
     """How far apart the counted events happened."""
     times = [event["event_time"] for event in generated.counted]
     return moment(max(times)) - moment(min(times))

@@ -12,7 +12,7 @@ import pytest
 
 from lake.kernel import COUNTS, Kernel
 from lake.raw_schema import RAW_SCHEMA
-from tests.domains.generated import Generated, ages, generate
+from tests.domains.generated import Generated, generate, time_span
 from tests.reference import DOMAINS
 from tests.reference.events import moment
 
@@ -83,7 +83,7 @@ def test_bad_records_and_repeated_events_are_counted_apart(answers, name):
     assert counts["events"] == len(generated.rows)
     assert counts["good"] == len(generated.counted)
     assert counts["duplicates"] == generated.repeated["duplicates"]
-    assert ages(generated) > timedelta(hours=6)
+    assert time_span(generated) > timedelta(hours=6)
     if generated.domain.dedup:
         assert generated.repeated["duplicates"] > 50 and generated.repeated["conflicts"] > 50
 

@@ -43,13 +43,17 @@ def parse_sql(domain: Domain, source: str) -> str:
             optional.append(f"CASE WHEN {bad} THEN {1 << _bit(domain, name)} ELSE 0 END")
     fields = ", ".join(f'"{name}"' for name in domain.fields)
     any_fatal = " OR ".join(["_shape IS NOT NULL", *fatal])
-    before = [f"{sql} AS {name}," for name, sql in decoder.before.items()]
+    decoded = f"SELECT *, TRY(decode(value)) AS _text FROM {source}"
+    if decoder.before:
+        # By itself, so that it is computed once, though it is asked for more than once.
+        before = ", ".join(f"{sql} AS {name}" for name, sql in decoder.before.items())
+        decoded = f"SELECT *, {before} FROM ({decoded})"
     shapes = [f"WHEN {condition} THEN '{reason}'" for condition, reason in decoder.shapes]
     after = [f", CASE WHEN _shape IS NULL THEN {sql} END AS {name}" for name, sql in decoder.after.items()]
     made = ", ".join(["_shape", *decoder.before, *decoder.after])
     return f"""
-WITH decoded AS (SELECT *, TRY(decode(value)) AS _text FROM {source}),
-shaped AS (SELECT * EXCLUDE (_text), {" ".join(before)}
+WITH decoded AS ({decoded}),
+shaped AS (SELECT * EXCLUDE (_text),
     CASE WHEN value IS NULL THEN
              CASE WHEN len(list_filter(headers, lambda header: header.key = '{MARKER_HEADER}')) > 0
                   THEN '{MARKER}' ELSE 'null_value' END

@@ -63,7 +63,8 @@ class Csv(Format):
         return (
             rf"""CASE WHEN NOT regexp_matches(_text, '["\r\n]') THEN string_split(_text, {delimiter}) """
             f"WHEN regexp_full_match(_text, '{line}') "
-            f"THEN regexp_extract_all(({stripped}) || {delimiter}, '({cell}){end}', 1) END"
+            f"THEN list_transform(regexp_extract_all(({stripped}) || {delimiter}, '(?:{cell}){end}'), "
+            "lambda cell: substr(cell, 1, length(cell) - 1)) END"
         )
 
 

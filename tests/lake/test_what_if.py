@@ -125,10 +125,10 @@ def test_a_version_of_a_dimension_holds_for_all_events(served: Served) -> None:
         rows = what_if(served.settings, serving, "logged_in_by_country", None, versions).rows
         return {r.keys["country"]: (r.side, r.values["users"].production, r.values["users"].alternative) for r in rows}
 
-    assert logged_in(None) == {"unknown": (BOTH, 3, 3)}
-    assert logged_in({"users": 1}) == {"unknown": (BOTH, 3, 2), "AT": (ALTERNATIVE, None, 1)}
+    assert logged_in(None) == {"DE": (BOTH, 3, 3)}
+    assert logged_in({"users": 1}) == {"DE": (BOTH, 3, 2), "AT": (ALTERNATIVE, None, 1)}
     assert logged_in({"users": 2}) == {
-        "unknown": (BOTH, 3, 1),
+        "DE": (BOTH, 3, 1),
         "AT": (ALTERNATIVE, None, 1),
         "CH": (ALTERNATIVE, None, 1),
     }

@@ -91,8 +91,7 @@ class Domain(Strict):
         if not self.fields:
             yield Mistake(("fields",), "expected at least one field such as event_id: {type: string, required: true}")
         yield from self._name_mistakes()
-        if said := self._event_time_mistake():
-            yield Mistake(("event_time",), said)
+        yield from self._event_time_mistakes()
         own: dict[tuple[str, ...], str] = {
             ("dimensions", name, "on"): dimension.on for name, dimension in self.dimensions.items()
         }
@@ -112,19 +111,15 @@ class Domain(Strict):
             if name in self.fields:
                 yield Mistake(("dimensions", name), f"there is a field called '{name}'; rename one")
 
-    def _event_time_mistake(self) -> str | None:
-        if self.event_time == APPEND_TIME:
-            return None
-        time = self.fields.get(self.event_time)
-        if time is None:
-            return f"'{self.event_time}' is no field; {nearest(self.event_time, [*self.fields, APPEND_TIME])}"
-        if time.type.startswith("timestamp") and time.required:
-            return None
-        return (
-            f"field '{self.event_time}' must be a required timestamp or timestamp_ms, found "
-            f"{'a required' if time.required else 'an optional'} {time.type} "
-            f"(or say event_time: {APPEND_TIME}, when the broker got it)"
-        )
+    def _event_time_mistakes(self) -> Iterator[Mistake]:
+        name, time = self.event_time, self.fields.get(self.event_time)
+        if time is None and name != APPEND_TIME:
+            said = f"'{name}' is no field; {nearest(name, [*self.fields, APPEND_TIME])}"
+            yield Mistake(("event_time",), said, cause=f"no field '{name}'")
+        elif time and not (time.required and time.type.startswith("timestamp")):
+            found = f"{'a required' if time.required else 'an optional'} {time.type}"
+            said = f"field '{name}' must be a required timestamp or timestamp_ms, found {found}"
+            yield Mistake(("event_time",), f"{said} (or say event_time: {APPEND_TIME}, when the broker got it)")
 
     def _view_mistakes(self, name: str, view: View) -> Iterator[Mistake]:
         if view.name != name:

@@ -97,7 +97,21 @@ def mistakes_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Mist
     """What pydantic found when it validated `model`."""
     errors = error.errors()
     misspelled = {(*one["loc"][:-1], _meant(one, model)) for one in errors if one["type"] == "extra_forbidden"}
+    unknown, missing = (
+        {loc for one in errors if one["type"] == kind and (loc := one["loc"]) not in misspelled}
+        for kind in ("extra_forbidden", "missing")
+    )
+    elsewhere = {loc[:-1] for loc in unknown} & {loc[:-1] for loc in missing}
+    for loc in sorted(elsewhere, key=str):
+        known, lacks = (
+            ", ".join(str(key) for *above, key in found if tuple(above) == loc) for found in (unknown, missing)
+        )
+        yield Mistake(
+            loc, f"has unknown keys, {known}, and lacks {lacks}; is it where it should be, indented as meant?"
+        )
     for one in errors:
+        if one["type"] in ("extra_forbidden", "missing") and one["loc"][:-1] in elsewhere:
+            continue
         if one["type"] == "missing" and one["loc"] in misspelled:
             continue
         path = tuple(part for part in one["loc"] if part != "[key]")
@@ -125,9 +139,7 @@ def shown(value: object) -> str:
     """A value as it stands in YAML, shortened."""
     if value is None:
         return "nothing"
-    if isinstance(value, str):
-        return f"'{value}'"
-    text = json.dumps(value, default=str)
+    text = f"'{' '.join(value.split())}'" if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -18,8 +18,6 @@ from lake.fields import Name, Strict
 from lake.measures import MEASURES
 from lake.yaml_file import Path
 
-_COLUMN = "column of the view"
-
 
 class MeasureUse(Strict):
     """One measure of a view: `{sum: amount}`, or with options `{quantiles: {of: amount, at: [0.5, 0.99]}}`."""
@@ -79,7 +77,7 @@ class Retention(Strict):
 class View(Strict):
     """A named query over a domain's events, or over another view's rows (`over`)."""
 
-    name: str
+    name: str = ""
     description: str = ""
     owner: str = ""
     units: dict[Name, str] = {}
@@ -150,16 +148,17 @@ def _clashes(view: View) -> Iterator[Mistake]:
 
 def _reading_mistakes(view: View) -> Iterator[Mistake]:
     """What is done with the values at read."""
+    kind = f"column of view '{view.name}'"
     known = [c for c in view.value_columns() if c not in view.values]
     for name, expression in view.values.items():
-        yield from expression_mistakes(("values", name), expression, known, _COLUMN)
+        yield from expression_mistakes(("values", name), expression, known, kind)
         known.append(name)
     if view.having is not None:
-        yield from expression_mistakes(("having",), view.having, known, _COLUMN)
+        yield from expression_mistakes(("having",), view.having, known, kind)
     for index, term in enumerate(view.order_by):
         name, _, direction = term.partition(" ")
         if name not in known:
-            yield Mistake(("order_by", index), f"'{name}' is no {_COLUMN}; {nearest(name, known)}")
+            yield Mistake(("order_by", index), f"'{name}' is no {kind}; {nearest(name, known)}", _cause(kind, name))
         elif direction not in ("", "asc", "desc"):
             yield Mistake(("order_by", index), f"'{direction}' is no order; expected '{name} asc' or '{name} desc'")
     if view.limit is not None and not view.order_by:
@@ -170,10 +169,11 @@ def _reading_mistakes(view: View) -> Iterator[Mistake]:
     keys += [(("retention", "key"), view.retention.key)] if view.retention else []
     for path, name in keys:
         if name not in view.group_by:
-            yield Mistake(path, f"'{name}' is no key of group_by; {nearest(name, view.group_by)}")
+            said = f"'{name}' is no key of group_by; {nearest(name, view.group_by)}"
+            yield Mistake(path, said, _cause(f"key of view '{view.name}'", name))
     for name in view.units:
         if name not in known:
-            yield Mistake(("units", name), f"'{name}' is no {_COLUMN}; {nearest(name, known)}")
+            yield Mistake(("units", name), f"'{name}' is no {kind}; {nearest(name, known)}", _cause(kind, name))
 
 
 def expression_mistakes(
@@ -186,9 +186,14 @@ def expression_mistakes(
         fix = f"; '{error.name}' is a measure: declare it under measures and use its name" * (error.name in MEASURES)
         yield Mistake(path, str(error).partition("; ")[0] + fix if fix else str(error))
     except expressions.UnknownColumn as error:
-        yield Mistake(path, str(error), cause=f"no {kind} '{error.name}'")
+        yield Mistake(path, str(error), _cause(kind, error.name))
     except ValueError as error:
         yield Mistake(path, str(error))
+
+
+def _cause(kind: str, name: str) -> str:
+    """What is told once, wherever it is named."""
+    return f"no {kind} '{name}'"
 
 
 def _check_kind(kind: object) -> None:

@@ -70,6 +70,7 @@ DOMAIN = [
     row("topic: shop", "topik: shop  # !", "topik: unknown key; did you mean 'topic'?"),
     row("event_time: time\n", "", "event_time: is missing; needed here: domain, event_time, fields, views"),
     row("event_time: time", "event_time: tim  # !", "event_time: 'tim' is no field; did you mean 'time'?"),
+    row("  time: {", "  tim: {", "event_time: 'time' is no field; did you mean 'tim'? (also in 29)"),
     row("event_time: time", "event_time: country  # !", "event_time: field 'country'", "found a required string"),
     row("partitions: 4", "partitions: 0  # !", "partitions: expected at least 1, found 0"),
     row("partitions: 4", "partitions: many  # !", "partitions: expected a whole number, found 'many'"),
@@ -195,14 +196,18 @@ MEASURES = [
     row("orders: count", "orders: {top: {of: country, k: 0}}  # !", "'top': option 'k': expected at least 1, found 0"),
 ]
 READING = [
-    row("revenue / orders", "revenue / ordrs  # !", "values.mean:", "no column of the view; did you mean 'orders'?"),
-    row("revenue / orders", "revenue || tags  # !", "values.mean:", "names 'tags', which is no column of the view"),
+    row(
+        "revenue / orders", "revenue / ordrs  # !", "values.mean:", "no column of view 'sales'; did you mean 'orders'?"
+    ),
+    row("revenue / orders", "revenue || tags  # !", "values.mean:", "names 'tags', which is no column of view 'sales'"),
     row("revenue / orders", "revenue / hour  # !", "views.sales.values.mean: No function matches", "DECIMAL"),
     row("having: orders > 1", "having: order > 1  # !", "views.sales.having: 'order > 1' is not a SQL expression"),
     row("having: orders > 1", "having: sum(orders) > 1  # !", "having:", "calls 'sum'", "'sum' is a measure"),
     row("having: orders > 1", "having: orders  # !", "having: 'orders' is a BIGINT; expected a condition"),
     row(
-        "[revenue desc]", "[revenu desc]  # !", "order_by.0: 'revenu' is no column of the view; did you mean 'revenue'?"
+        "[revenue desc]",
+        "[revenu desc]  # !",
+        "order_by.0: 'revenu' is no column of view 'sales'; did you mean 'revenue'?",
     ),
     row(
         "[revenue desc]",
@@ -219,7 +224,7 @@ READING = [
     row("key: hour", "key: huor", "retention.key: 'huor' is no key of group_by; did you mean 'hour'?"),
     row("key: hour", "key: country", "retention.key: 'country' is a VARCHAR; expected a key that is a time"),
     row("days: 30", "days: 0", "views.sales.retention.days: expected at least 1, found 0"),
-    row("{revenue: EUR}", "{revnue: EUR}  # !", "units.revnue: 'revnue' is no column of the view", "'revenue'?"),
+    row("{revenue: EUR}", "{revnue: EUR}  # !", "units.revnue: 'revnue' is no column of view 'sales'", "'revenue'?"),
     row("over: sales", "over: sale  # !", "views.best.over: 'sale' is no view of this domain; did you mean 'sales'?"),
     row("over: sales", "over: best  # !", "views.best.over: best over best: a view cannot be over itself"),
     row(

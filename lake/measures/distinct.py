@@ -1,6 +1,6 @@
 """How many different values there are, about: HyperLogLog with 4096 registers.
 
-Invariant: one standard error is 1.04 / sqrt(4096) = 1.6 %; fewer than about 100 values are counted almost exactly.
+Invariant: one standard error is 1.04 / sqrt(4096) = 1.6 %, and no more for small sets.
 
 A register and its rank are one integer, register << 6 | rank; a state is the ascending list of the registers that are
 set, each with its highest rank. So sparse or dense is decided by content alone, and merging is a maximum. Hash: the

@@ -11,8 +11,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -54,8 +55,9 @@ def measure(distribution: str, size: int, runs: int, seed: int) -> Error:
     numbers = DISTRIBUTIONS[distribution](chance, size * runs)
     db = duckdb.connect(config={"threads": 1})
     db.execute(MACROS)
-    db.register("numbers", pa.table({"run": np.repeat(np.arange(runs), size), "x": numbers}))
-    plan = _plan("BIGINT" if numbers.dtype.kind == "i" else "DOUBLE")
+    db.register("numbers", pa.table({"run": np.repeat(np.arange(runs), size), "x": numbers, "at": numbers}))
+    kind = "BIGINT" if numbers.dtype.kind == "i" else "DOUBLE"
+    plan = plan_of({"distinct": (kind, {}), "quantiles": (kind, {"at": AT})})
     begun = time.perf_counter()
     db.execute(f"CREATE TABLE states AS {plan.aggregate()}")
     found = db.sql(plan.present()).fetchall()
@@ -73,16 +75,16 @@ def measure(distribution: str, size: int, runs: int, seed: int) -> Error:
     return Error(distribution, size, runs, rms, worst, max(of_quantiles), buckets, round(seconds, 2))
 
 
-def _plan(duckdb_type: str) -> Plan:
-    """Both measures over the table `numbers`, a row for each run."""
+def plan_of(uses: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Plan:
+    """Measures (kind -> argument's type, options) of `x` over the table `numbers`, a row for each `run`."""
     states, values = {}, {}
-    for kind, options in (("distinct", {}), ("quantiles", {"at": AT})):
+    for kind, (duckdb_type, options) in uses.items():
         found = MEASURES[kind]
         compiled = found.compile(duckdb_type, found.options.model_validate(options))
-        bucket = compiled.bucket and compiled.bucket.format(x='"x"')
-        states[kind] = State(compiled.state.format(x='"x"'), compiled.merge, bucket)
+        state, bucket = (sql and sql.format(x='"x"', at='"at"') for sql in (compiled.state, compiled.bucket))
+        states[kind] = State(state, compiled.merge, bucket)
         values |= {f"{kind}{suffix}": sql.format(s=f'"{kind}"') for suffix, sql in compiled.values.items()}
-    return Plan(source="FROM numbers", rows="run, x", keys=["run"], states=states, values=values)
+    return Plan(source="FROM numbers", rows='run, x, "at"', keys=["run"], states=states, values=values)
 
 
 def main() -> None:

@@ -18,6 +18,34 @@ from lake.kernel import QUARANTINE, Kernel
 from lake.lineage import Column, Lineage, rows_text
 from lake.raw_schema import RAW_SCHEMA
 
+RECORD_COLUMNS = {
+    "partition": "of the topic",
+    "offset": "within the partition; with topic and partition it names the record for ever",
+    "append_time": "when the broker got it, UTC; fixes the layer that counts it",
+    "key": "bytes, as received",
+    "value": "bytes, as received",
+    "headers": "as received; a marker has no value and says in a header what it marks",
+    "reason": "why it is no event: one code",
+}
+"""What raw.<domain> and quarantine.<domain> hold of each record."""
+
+OWN_COLUMNS = {
+    "name": "what SQL and the domain file call it",
+    "domain": "the domain file that declares it",
+    "description": "in the words of the domain file",
+    "owner": "who answers for it",
+    "rows": "which rows there are, and which are shown",
+    "reads": "what it comes from, one step below",
+    "in": "the domain, dimension or view that has the column",
+    "type": "of a view's column DuckDB's, else the domain file's",
+    "kind": "key, measure or value of a view; field, dimension column, or given by the broker",
+    "unit": "of the numbers",
+    "expression": "what it is made by",
+    "made_from": "the columns that the expression names, one step below",
+    "origins": "the fields and dimension columns that it comes from in the end, and the topic",
+}
+"""What the catalogue's own tables hold."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -15,12 +15,12 @@ information_schema, SHOW) finds all of them, with the catalogue as comments; tho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import duckdb
 import pyarrow as pa
 
-from lake.catalogue import Catalogue
+from lake.catalogue import OWN_COLUMNS, RECORD_COLUMNS, Catalogue
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
@@ -33,7 +33,8 @@ from lake.settings import Settings
 _CATALOGUE = ("domains", "dimensions", "views", "columns")
 _SCHEMAS = ("marts", "speed", "raw", "quarantine", "external", "catalog")
 _TEXT = re.compile(r"'(?:[^']|'')*'")
-_WORD = re.compile(r"[\w.]+(?:@\d+)?")
+_WORD = re.compile(r"[\w.]+")
+_EXTERNAL = re.compile(r"\bexternal\.\w+(?:@\d+)?")
 _ABOUT_TABLES = re.compile(r"\b(duckdb_\w+|information_schema|show|pg_catalog|sqlite_master)\b", re.IGNORECASE)
 _LAYERS = {"": "", "marts.": "the batch layer alone, up to the frontier", "speed.": "the speed layer alone, from there"}
 
@@ -106,9 +107,9 @@ class Prompt:
 
     def _named(self, statement: str) -> list[str]:
         """The tables that a statement mentions; one too many, in a comment say, only costs its computing."""
-        words = set(_WORD.findall(_TEXT.sub("", statement).replace('"', "").lower()))
-        external = sorted(word for word in words if word.startswith("external."))
-        return [name for name in self.tables if name in words] + external
+        text = _TEXT.sub("", statement).replace('"', "").lower()
+        words = set(_WORD.findall(text))
+        return [name for name in self.tables if name in words] + sorted(set(_EXTERNAL.findall(text)))
 
     def _table(self, name: str, answers: dict[str, tuple[Serving, Answer]]) -> pa.Table:
         schema, _, table = name.rpartition(".")
@@ -149,16 +150,19 @@ class Prompt:
         for name, domain in self._domains.items():
             yield _comment("TABLE", f"raw.{name}", f"every record of topic {domain.topic} as received")
             yield _comment("TABLE", f"quarantine.{name}", "records that are no valid events, with the reason")
-        for name in _CATALOGUE:
+            for table in (f"raw.{name}", f"quarantine.{name}"):
+                yield from _column_comments(table, self.catalogue.schemas[table].names, RECORD_COLUMNS)
+        for name, table in self.catalogue.tables().items():
             yield _comment("TABLE", f"catalog.{name}", f"all {name} there are")
+            yield from _column_comments(f"catalog.{name}", table.column_names, OWN_COLUMNS)
         for view in self._owners:
             entry = self.catalogue.entry(view)
             owner = f"owner: {entry.owner}" if entry.owner else ""
             for schema, layer in _LAYERS.items():
                 told = "; ".join(part for part in (entry.description, layer, owner) if part)
                 yield _comment("TABLE", schema + view, told)
-                for column in entry.columns:
-                    yield _comment("COLUMN", f'{schema}{view}."{column.name}"', column.comment)
+                comments = {column.name: column.comment for column in entry.columns}
+                yield from _column_comments(schema + view, list(comments), comments)
 
 
 def _create(db: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
@@ -166,6 +170,11 @@ def _create(db: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     db.register("arriving", rows)
     db.execute(f'CREATE TABLE {schema}{dot}"{table}" AS SELECT * FROM arriving')
     db.unregister("arriving")
+
+
+def _column_comments(table: str, columns: Iterable[str], comments: Mapping[str, str]) -> Iterator[str]:
+    for column in columns:
+        yield _comment("COLUMN", f'{table}."{column}"', comments[column])
 
 
 def _comment(kind: str, name: str, text: str) -> str:

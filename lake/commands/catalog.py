@@ -70,13 +70,13 @@ def _print_entry(catalogue: Catalogue, entry: Entry) -> None:
     for word, text in told.items():
         if text:
             print(f"{word:6} {text}")
-    rows = (
+    rows = [
         (c.name, c.type, c.unit, c.kind, c.expression, ", ".join(catalogue.origins(entry, c)), c.description)
         for c in entry.columns
-    )
-    print_table(
-        ("column", "type", "unit", "kind", "expression", "from", "description"), rows, f"{entry.kind} {entry.name}"
-    )
+    ]
+    headings = ("column", "type", "unit", "kind", "expression", "from", "description")
+    used = [index for index, _ in enumerate(headings) if any(row[index] for row in rows)]
+    print_table([headings[index] for index in used], ([row[index] for index in used] for row in rows))
 
 
 def _print_column(name: str, document: dict) -> None:

@@ -70,7 +70,7 @@ def value(events: list[dict], measure: object, column: str = "m", times: int = 1
         ({"histogram": {"of": "s", "bounds": [1]}}, r"histogram needs a number, found VARCHAR; cast it"),
         ({"quantiles": "n"}, r"'quantiles': option 'at': is missing"),
         ({"quantiles": {"of": "n", "at": [1.5]}}, r"option 'at': expected shares between 0 and 1"),
-        ({"quantiles": {"of": "n", "at": [0.5], "att": 1}}, r"unknown option 'att'; did you mean 'at'"),
+        ({"quantiles": {"of": "n", "at": [0.5], "att": 1}}, r"option 'att': unknown key; did you mean 'at'"),
         ({"histogram": {"of": "n", "bounds": [2, 1]}}, r"option 'bounds': expected ascending numbers"),
         ({"top": {"of": "s", "k": 0}}, r"option 'k': expected at least 1, found 0"),
     ],

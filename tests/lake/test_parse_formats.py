@@ -183,7 +183,7 @@ def test_a_csv_record_gives_the_values_that_its_text_says() -> None:
     ],
 )
 def test_a_csv_record_is_good_or_bad_for_one_reason(record: bytes | None, reason: str | None, flaws: int) -> None:
-    [row] = parsed(domain("csv"), [record])
+    [row] = parsed(_compiled("csv")[0], [record])
     assert (row["reason"], row["flaws"]) == (reason, flaws)
 
 
@@ -358,7 +358,7 @@ def strings(*names: str) -> Domain:
     return domain("csv", {name: {"type": "string"} for name in names}, "append_time")
 
 
-@settings(max_examples=120, deadline=None, print_blob=True)
+@settings(max_examples=100, deadline=None, print_blob=True)
 @given(rows=st.lists(st.lists(WORDS | st.none(), min_size=2, max_size=4), min_size=1, max_size=20))
 def test_what_pythons_csv_writes_is_read_as_it_was_written(rows: list[list[str | None]]) -> None:
     lines = []
@@ -376,7 +376,7 @@ def test_what_pythons_csv_writes_is_read_as_it_was_written(rows: list[list[str |
             assert found["reason"] == "wrong_columns"
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=100, deadline=None, print_blob=True)
 @given(lines=st.lists(st.text(st.sampled_from('ab,"\r\n '), max_size=12), min_size=1, max_size=30))
 @example(lines=['"a""",b', '"a"\n', 'a"', '"', ",", "\r", "\n", "a\nb", '"",""\r\n'])
 def test_a_csv_record_that_is_accepted_is_what_pythons_csv_reads(lines: list[str]) -> None:
@@ -398,7 +398,7 @@ def _csv_rows(line: str) -> list[list[str]] | None:
         return None
 
 
-@settings(max_examples=120, deadline=None, print_blob=True)
+@settings(max_examples=100, deadline=None, print_blob=True)
 @given(
     lines=st.lists(
         st.text(st.sampled_from('a1 "-[]:+/'), max_size=10)
@@ -445,7 +445,7 @@ def _compiled(word: str) -> tuple[Domain, Kernel]:
 
 
 @pytest.mark.parametrize("word", SAMPLES)
-@settings(max_examples=80, deadline=None, print_blob=True)
+@settings(max_examples=50, deadline=None, print_blob=True)
 @given(data=st.data())
 def test_nothing_a_producer_sends_fails_and_every_record_has_one_verdict(word: str, data: st.DataObject) -> None:
     good = SAMPLES[word][1]

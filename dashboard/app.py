@@ -31,17 +31,26 @@ def connect() -> tuple[Prompt, dict[str, Verifier]]:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def live(name: str, prompt: Prompt, verifier: Verifier, steps: int) -> None:
-    """What changes by itself; also the version that is served."""
+    """What changes by itself; also the version that is served. A view without an answer does not hide the others."""
     try:
         serving = prompt.serving(name)
-        domain = serving.domain
-        answers = {name: serving.answer(name) for name in domain.views}
     except TidemarkError as error:
         st.error(str(error), icon=":material/cloud_off:")
         return
-    show_status(list(answers.values()))
-    for name, view in domain.views.items():
-        show_view(serving, view, answers[name], steps)
+    views, answers, missing = serving.domain.views, {}, []
+    for view in views:
+        try:
+            answers[view] = serving.answer(view)
+        except TidemarkError as error:
+            missing.append(str(error))
+    for sentence in dict.fromkeys(missing):
+        st.error(sentence, icon=":material/cloud_off:")
+    if not views:
+        st.info("This domain declares no views; its events are in raw and feed other domains.")
+    if answers:
+        show_status(list(answers.values()))
+    for view, answer in answers.items():
+        show_view(serving, views[view], answer, steps)
     show_report(verifier.last)
 
 
@@ -58,7 +67,7 @@ def page() -> None:
         st.fragment(show_verify, run_every=REFRESH_SECONDS)(verifiers[domain.name])
     st.title(domain.name.replace("_", " ").capitalize(), anchor=False)
     live(domain.name, prompt, verifiers[domain.name], steps)
-    show_sql(prompt, next(iter(domain.views)))
+    show_sql(prompt, next(iter(domain.views), f"raw.{domain.name}"))
 
 
 st.set_page_config(page_title="Tidemark", page_icon="🌊", layout="wide")

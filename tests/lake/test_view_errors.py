@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from lake.cli import app
-from lake.domain import load_domain, load_domains
+from lake.domain import load_domain, load_domains, parse_domain
 from lake.errors import BadDomain
 
 GOOD = """\
@@ -361,3 +364,55 @@ def test_check_tells_the_mistakes_of_all_files_and_shows_what_is_declared(tmp_pa
     assert told[0].startswith(f"{bad}:31: views.sales.measures.revenue: 'smu' is no measure; did you mean 'sum'?")
     assert told[1].startswith(f"{worse}:1: not YAML")
     assert "shpo.yaml does not exist" in told[2]
+
+
+JUNK = (
+    *(
+        "5",
+        "true",
+        "null",
+        "[]",
+        "{}",
+        "[a, b]",
+        "{a: b}",
+        "''",
+        "'x",
+        "@",
+        "*",
+        "- a",
+        "a: b: c",
+        "sum(amount)",
+        '"q"',
+    ),
+    *(
+        "1.5e400",
+        "99999999999999999999999",
+        "{of: 1}",
+        "&a [*a]",
+        "!!binary x",
+        "|",
+        "> x",
+        "? a",
+        "\u2028",
+        "\a",
+        "1) --",
+    ),
+)
+
+
+def test_whatever_is_done_to_a_line_is_fine_or_told_with_a_line() -> None:
+    seed = int(os.environ.get("TEST_SEED", random.randrange(10**6)))
+    print(f"TEST_SEED={seed}")
+    chance = random.Random(seed)
+    for _ in range(100):
+        lines = GOOD.splitlines()
+        at, junk = chance.randrange(len(lines)), chance.choice(JUNK)
+        key = lines[at].split(":")[0]
+        word = chance.choice(re.findall(r"\w+", lines[at]))
+        edits = ("", f"{lines[at]} {junk}", f"{key}: {junk}", lines[at].replace(word, junk), f"  {lines[at]}", word)
+        lines[at] = chance.choice(edits)
+        try:
+            parse_domain("\n".join(lines), "shop.yaml", "shop")
+        except BadDomain as error:
+            for sentence in str(error).splitlines():
+                assert re.match(r"shop\.yaml:\d+: \S", sentence), (lines[at], sentence)

@@ -139,7 +139,7 @@ class Kernel:
         """States -> the canonical states of their union. No tables give no rows."""
         schema = self._with(by, name)
         states = pa.concat_tables([t.select(schema.names).cast(schema) for t in tables] or [schema.empty_table()])
-        self._db.register("states", states)
+        self._db.register("states", _unsliced(states))
         return self._table(name, self._plans[name].merge(by), by)
 
     def present(self, name: str, states: pa.Table) -> pa.Table:
@@ -150,7 +150,7 @@ class Kernel:
             assert below is not None
             self._db.register("below", self.present(below, states))
             states = self._db.sql(plan.aggregate()).to_arrow_table()
-        self._db.register("states", states)
+        self._db.register("states", _unsliced(states))
         return self._db.sql(plan.present()).to_arrow_table()
 
     def shown(self, name: str, values: pa.Table, as_of: datetime) -> pa.Table:
@@ -200,6 +200,13 @@ class Kernel:
 
     def _table(self, name: str, sql: str, by: Sequence[str]) -> pa.Table:
         return self._db.sql(sql).to_arrow_table().cast(self._with(by, name))
+
+
+def _unsliced(states: pa.Table) -> pa.Table:
+    """The same rows from the beginning of their arrays: DuckDB refuses a struct from the middle of one."""
+    if any(pa.types.is_struct(field.type) for field in states.schema):
+        return states.combine_chunks().take(pa.array(range(len(states)), pa.int64()))
+    return states
 
 
 def _canonical_schema(schema: pa.Schema) -> pa.Schema:

@@ -76,6 +76,14 @@ def test_any_split_merged_in_any_order_is_the_whole(answers, name):
         assert kernel.merge(view, [part[view] for part in parts]).equals(whole[view]), view
 
 
+@pytest.mark.parametrize(("name", "view"), STORED)
+def test_slices_of_the_states_are_merged_and_presented_as_the_whole(answers, name, view):
+    _, kernel, whole = answers(name)
+    states, at = whole[view], len(whole[view]) // 2
+    assert kernel.merge(view, [states.slice(at), states.slice(0, at), states.slice(at, 0)]).equals(states)
+    assert kernel.present(view, states.slice(at)).equals(kernel.present(view, states).slice(at))
+
+
 @pytest.mark.parametrize("name", DOMAINS)
 def test_bad_records_and_repeated_events_are_counted_apart(answers, name):
     generated, _, states = answers(name)

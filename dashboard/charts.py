@@ -139,7 +139,7 @@ def candles(price: str, step: timedelta) -> dict[str, Any]:
                     "y": {**y, "field": "open"},
                     "y2": {"field": "close"},
                     "fillOpacity": {"condition": rises, "value": 1},
-                    "stroke": colour,
+                    "stroke": {**colour, "legend": None},
                 },
             },
         ],

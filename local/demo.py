@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,7 @@ from lake.log import Log
 from lake.registry import live_domain
 from lake.serving import Serving
 from lake.settings import Settings
-from local.airflow import Airflow
+from local.airflow import Airflow, Task
 from local.errors import DemoFailed
 from local.parts import AIRFLOW, AIRFLOW_USER, SERVERS, producer
 from local.provision import provision
@@ -50,8 +51,11 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     layers = [name for name in stack.parts() if name in ("lander", "router", "speed")]
     tell("lander, speed layer, backlog, Airflow, dashboard: starting")
     stack.start(layers)
-    backlogs = [_start_backlog(stack, d.name, _missing_backlog(settings, d), tell) for d in domains if d.name in shown]
+    # One after another, the first beside Airflow's start: all at once only get into each other's way.
+    backlogs = (_start_backlog(stack, d.name, _missing_backlog(settings, d), tell) for d in domains if d.name in shown)
+    first_backlog = next(backlogs, None)
     stack.start([*AIRFLOW, "dashboard"])
+    _await_backlog(first_backlog)
     for backlog in backlogs:
         _await_backlog(backlog)
     stack.start(producers)
@@ -134,7 +138,7 @@ def _build_slice(airflow: Airflow, servings: list[Serving], t1: datetime, tell: 
     deadline, shown = time.monotonic() + SLICE_SECONDS, ""
     while (state := airflow.state(DAG, run)) not in ("success", "failed"):
         tasks = airflow.tasks(DAG, run)
-        progress = ", ".join(f"{task.label} {task.state}" for task in tasks)
+        progress = _progress(tasks)
         if progress != shown:
             tell(f"  {progress}")
             shown = progress
@@ -147,6 +151,12 @@ def _build_slice(airflow: Airflow, servings: list[Serving], t1: datetime, tell: 
     if state == "failed":
         raise DemoFailed(_explain(airflow, run, span))
     tell(f"slice {span}: built")
+
+
+def _progress(tasks: list[Task]) -> str:
+    """`seal success, build running`; with how many domains where there are more than one."""
+    counts = Counter((task.name, task.state) for task in tasks)
+    return ", ".join(f"{name} {state}" + (f" x{n}" if n > 1 else "") for (name, state), n in counts.items())
 
 
 def _explain(airflow: Airflow, run: str, span: str) -> str:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Annotated
 
@@ -236,7 +236,7 @@ def main(
                 if not as_json:
                     _print(reports[-1])
         if as_json:
-            print_json({"domain": domain, "files": [asdict(report) for report in reports]})
+            print_json({"domain": domain, "files": [vars(report) for report in reports]})
         if len(reports) < len(sources) or any(r.state != DONE or r.too_long for r in reports):
             sys.exit(1)
 

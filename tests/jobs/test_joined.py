@@ -63,7 +63,8 @@ def sliced(make_sandbox, spark):
 def _visit(source: random.Random) -> bytes:
     if source.random() < 0.02:
         return b"bad"
-    event = {"visit": f"v{source.randrange(900)}", "at": 1_795_000_000_000, "user": f"u{source.randrange(35)}"}
+    number = source.randrange(150)
+    event = {"visit": f"v{number}", "at": 1_795_000_000_000, "user": f"u{number % 35}"}
     return json.dumps(event | ({"country": "X"} if source.random() < 0.1 else {})).encode()
 
 

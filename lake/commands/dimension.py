@@ -94,7 +94,7 @@ def read_rows(source: str, table: str) -> pa.Table:
         raise BadDimension(f"{source}: a dimension is read from {', '.join(_READERS)} or postgresql://...")
     try:
         with duckdb.connect() as db:
-            return db.execute(f"SELECT * FROM {_READERS[path.suffix]}", [source]).to_arrow_table()
+            return db.sql(f"SELECT * FROM {_READERS[path.suffix]}", params=[source]).to_arrow_table()
     except duckdb.Error as error:
         raise BadDimension(f"{source} cannot be read: {str(error).splitlines()[0]}") from None
 

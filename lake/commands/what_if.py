@@ -63,7 +63,7 @@ def _document(compared: Comparison, diff: bool) -> dict:
 def _print(compared: Comparison, diff: bool) -> None:
     rows = compared.differing if diff else compared.rows
     if rows:
-        names = [f"{name} {what}" for name in rows[0].values for what in ("production", "alternative", "difference")]
+        names = [f"{name}\n{what}" for name in rows[0].values for what in ("production", "alternative", "difference")]
         cells = (
             [*row.keys.values(), "" if row.side == "both" else row.side]
             + [cell for pair in row.values.values() for cell in (pair.production, pair.alternative, pair.difference)]

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from lake.measures.argument import condition
-from lake.measures.measure import Compiled, Measure, Options
+from lake.measures.any import folded
+from lake.measures.measure import Measure
 
-
-def _compile(duckdb_type: str, options: Options) -> Compiled:
-    return Compiled(f"bool_and({condition('all', duckdb_type)})", "bool_and({s})")
-
-
-MEASURE = Measure(summary="whether a condition holds for every event", compile=_compile)
+MEASURE = Measure(summary="whether a condition holds for every event", compile=folded("all", "bool_and"))

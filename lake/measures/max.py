@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from lake.measures.argument import comparable
-from lake.measures.measure import Compiled, Measure, Options
+from lake.measures.measure import Measure
+from lake.measures.min import extreme
 
-
-def _compile(duckdb_type: str, options: Options) -> Compiled:
-    return Compiled(f"max({comparable('max', duckdb_type)})", "max({s})")
-
-
-MEASURE = Measure(summary="largest value", compile=_compile)
+MEASURE = Measure(summary="largest value", compile=extreme("max"))

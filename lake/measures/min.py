@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lake.measures.argument import comparable
-from lake.measures.measure import Compiled, Measure, Options
+from lake.measures.measure import Compiled, Measure
 
 
-def _compile(duckdb_type: str, options: Options) -> Compiled:
-    return Compiled(f"min({comparable('min', duckdb_type)})", "min({s})")
+def extreme(function: str) -> Callable[[str, Any], Compiled]:
+    """The `compile` of min and max."""
+    return lambda duckdb_type, options: Compiled(
+        f"{function}({comparable(function, duckdb_type)})", f"{function}({{s}})"
+    )
 
 
-MEASURE = Measure(summary="smallest value", compile=_compile)
+MEASURE = Measure(summary="smallest value", compile=extreme("min"))

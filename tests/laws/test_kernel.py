@@ -86,6 +86,14 @@ def test_a_key_may_have_any_name(examples) -> None:
     assert kernel.present("v", states).rename_columns(values.column_names).equals(values)
 
 
+def test_states_may_come_in_slices(kernel, whole) -> None:
+    middle = len(whole) // 3
+    parts = [whole.slice(middle), whole.slice(0, middle)]
+    assert kernel.merge(VIEW, parts, BY).equals(whole)
+    values = kernel.present(VIEW, whole)
+    assert kernel.present(VIEW, parts[0]).equals(values.slice(middle))
+
+
 def _equal(found: Any, expected: Any, within: float) -> bool:
     if isinstance(expected, float) and found is not None:
         return math.isclose(found, expected, rel_tol=within, abs_tol=1e-300)

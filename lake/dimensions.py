@@ -43,17 +43,16 @@ class Dimensions:
         texts = _as_texts(name, rows)
         for columns in declared:
             _check(name, texts, columns)
-        table = open_table(self._settings, self.uri(name))
+        table = self._create(name)
         version = _newest(table) + 1
         numbered = texts.add_column(0, VERSION, pa.array([version] * len(texts), pa.int64()))
         try:
+            # From `table`: a load by anybody since it was read makes this one fail.
             write_deltalake(
-                table or self.uri(name),
+                table,
                 numbered,
-                mode="append" if table else "error",
-                partition_by=[VERSION],
-                schema_mode="merge" if table else None,
-                storage_options=None if table else self._settings.storage_options(),
+                mode="append",
+                schema_mode="merge",
                 commit_properties=CommitProperties(app_transactions=[Transaction(_TRANSACTION, version)]),
             )
         except DeltaError as error:
@@ -72,6 +71,11 @@ class Dimensions:
             raise BadDimension(f"dimension '{name}' has no version {version}; {known} (`tidemark dimension load`)")
         read = [read_file(self._settings, self.uri(name), path, None) for path in paths]
         return pa.concat_tables(read, promote_options="permissive")
+
+    def _create(self, name: str) -> DeltaTable:
+        schema = pa.schema([(VERSION, pa.int64()), (KEY, pa.string())])
+        options = self._settings.storage_options()
+        return DeltaTable.create(self.uri(name), schema, mode="ignore", partition_by=[VERSION], storage_options=options)
 
     def rows(self, name: str, version: int) -> int:
         """How many rows a version has; 0 where there is no such version."""

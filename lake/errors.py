@@ -99,9 +99,14 @@ class StoreFenced(TidemarkError):
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn a TidemarkError into its message on stderr and exit code 2. For `main` functions only."""
+    """Turn a TidemarkError into its message on stderr and exit code 2, and whatever the lake's client says when it does
+    not answer. For `main` functions only."""
     try:
         yield
     except TidemarkError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        said = str(error).splitlines()[0] if str(error) else ""
+        print(f"{type(error).__name__}: {said}; is the lake up (`tidemark status`)?", file=sys.stderr)
         raise SystemExit(2) from error

@@ -20,6 +20,7 @@ from lake.cuts import format_time, from_ms, segment_start
 from lake.domain import load_domain
 from lake.live import LiveServing
 from lake.log import Log
+from lake.raw import Raw
 from lake.registry import Registry
 from tests.conftest import Sandbox
 from tests.faults.parts import ROOT, SEED, Watch, Worker, run, wait_for
@@ -109,6 +110,7 @@ class Redefining:
             assert producer.wait(60) == 0, (self.folder / "produce.log").read_text()[-2000:]
             self.end = Log(self.sandbox.settings, self.sandbox.domain).end()
             wait_for(lambda: all(a.head == self.end for a in self.watch.answers[-2:]), "the head at the end", 120)
+            Raw(self.sandbox.settings, self.sandbox.domain).await_positions(self.end, 120)  # for verify
         finally:
             producer.kill()
             self.watch.stop()

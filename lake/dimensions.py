@@ -56,7 +56,7 @@ class Dimensions:
                 commit_properties=CommitProperties(app_transactions=[Transaction(_TRANSACTION, version)]),
             )
         except DeltaError as error:
-            if not _holds(open_table(self._settings, self.uri(name)), version, len(texts)):
+            if not self._holds(name, version, texts):
                 raise BadDimension(f"{name}: version {version} was not written ({error}); load it again") from error
         return version
 
@@ -71,6 +71,15 @@ class Dimensions:
             raise BadDimension(f"dimension '{name}' has no version {version}; {known} (`tidemark dimension load`)")
         read = [read_file(self._settings, self.uri(name), path, None) for path in paths]
         return pa.concat_tables(read, promote_options="permissive")
+
+    def _holds(self, name: str, version: int, texts: pa.Table) -> bool:
+        """Whether the commit landed although its reply did not: another's rows would be others."""
+        if self.newest(name) < version:
+            return False
+        found = self.table(name, version)
+        return set(found.column_names) >= set(texts.column_names) and found.select(texts.column_names).sort_by(
+            KEY
+        ).equals(texts.sort_by(KEY))
 
     def _create(self, name: str) -> DeltaTable:
         schema = pa.schema([(VERSION, pa.int64()), (KEY, pa.string())])
@@ -89,12 +98,6 @@ class Dimensions:
 
 def _newest(table: DeltaTable | None) -> int:
     return (table.transaction_version(_TRANSACTION) or 0) if table else 0
-
-
-def _holds(table: DeltaTable | None, version: int, rows: int) -> bool:
-    """Whether the commit landed although its reply did not."""
-    files = data_files(table) if table else []
-    return sum(file["num_records"] for file in files if file[f"partition.{VERSION}"] == version) == rows
 
 
 def typed(kind: str, column: str) -> str:

@@ -142,7 +142,9 @@ def demo(domains: _Domains = None) -> None:
 def configured_stack(domains: str | None = None, segment_seconds: int = 60) -> Stack:
     """The stack of this home, its tools built and settings.env written; by default with the domains of last time."""
     stack = Stack(_home(), set_up(typer.echo))
-    chosen = domains or os.environ.get(DOMAINS) or stack.variables().get(DOMAINS) or DEFAULT
+    chosen = domains or os.environ.get(DOMAINS)
+    if chosen is None and stack.supervisor.process() is None:  # what runs goes on with what it has
+        chosen = stack.variables().get(DOMAINS) or DEFAULT
     stack.configure(_ports(stack), int(os.environ.get("TIDEMARK_SEGMENT_SECONDS") or segment_seconds), chosen)
     return stack
 

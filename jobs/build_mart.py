@@ -30,7 +30,7 @@ from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import COUNTS, Kernel
-from lake.marts import Manifest, check_tile, mart_uri, read_tiles, unbroken
+from lake.marts import Manifest, announced_before, check_tile, mart_uri, read_tiles, unbroken
 from lake.raw import Raw
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
@@ -81,7 +81,7 @@ class Build:
             return
         session = self._started()
         self._say(f"reading [{format_time(span.t0)}, {format_time(span.t1)}) of raw/{self._domain.name}")
-        computed = compute(session, self._domain, self._raw, self._version, span, self._announced(t0, todo[0]))
+        computed = compute(session, self._domain, self._raw, self._version, span, self._announced(t0))
         repeated = f", {computed.duplicates} duplicates" if self._domain.dedup else ""
         self._say(
             f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers"
@@ -138,9 +138,9 @@ class Build:
     def _span(self, t0: datetime) -> Span:
         return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
 
-    def _announced(self, t0: datetime, view: str) -> Mapping[int, Versions]:
-        """The dimensions' versions announced before T0, as the tile before it has them; any view's has the same."""
-        return next((tile.announced for tile in self._tiles(view) if tile.t1 == t0), {})
+    def _announced(self, t0: datetime) -> Mapping[int, Versions]:
+        """The dimensions' versions announced before T0."""
+        return announced_before(t0, [self._tiles(view) for view in self._named(None)])
 
     def _tiles(self, view: str) -> list[Manifest]:
         return read_tiles(self._settings, self._uri(view))

@@ -40,7 +40,7 @@ class _Compiler:
         self._from = "FROM below" if view.over else _events(domain, view)
         for name, expression in view.each.items():
             self._check_list(name, expression)
-            self._from = f'FROM (SELECT *, unnest(TRY({expression})) AS "{name}" {self._from})'
+            self._from = f'FROM (SELECT *, unnest(TRY({expression})) AS "{name}" {self._from}) AS ":events"'
 
     def plan(self) -> Plan:
         view = self._view
@@ -61,7 +61,7 @@ class _Compiler:
         if view.where:
             if (found := self._type_of(f"TRY({view.where})", ("where",))) != "BOOLEAN":
                 raise self._bad(("where",), f"'{view.where}' is a {found}; expected a condition, true or false")
-            source = f"FROM (SELECT * {source}) WHERE TRY({view.where})"
+            source = f'FROM (SELECT * {source}) AS ":events" WHERE TRY({view.where})'
         return Plan(
             source=source,
             rows=", ".join(as_columns({**keys, **arguments})),
@@ -124,7 +124,7 @@ def _events(domain: Domain, view: View) -> str:
         columns.append(f'"{name}"')
         joins += join_sql(domain, name)
     records = f"SELECT {', '.join(columns)} FROM parsed{joins}" if joins else "SELECT * FROM parsed"
-    return f"FROM ({records}) WHERE {usable(domain, used_columns(domain, view))}"
+    return f'FROM ({records}) AS ":events" WHERE {usable(domain, used_columns(domain, view))}'
 
 
 def used_columns(domain: Domain, view: View) -> set[str]:
@@ -152,7 +152,7 @@ def definition_text(db: duckdb.DuckDBPyConnection, domain: Domain, name: str) ->
     """
     if name not in domain.views:
         plan = built_in_plans()[name]
-        return [parse_sql(domain, "batch"), plan.aggregate(), plan.merge()]
+        return [parse_sql(domain, "batch"), plan.aggregate(), plan.merge(), repr(domain.dedup)]
     view = domain.views[name]
     used = used_columns(domain, view)
     fields = {name: field for name, field in domain.fields.items() if field.required or name in used}

@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError
 from lake.errors import BadDimension
 from lake.expressions import nearest
 from lake.fields import EventField
+from lake.formats.typed import LAST_MS
 from lake.settings import Settings
 from lake.tables import data_files, open_table, read_file
 
@@ -107,9 +108,11 @@ def typed(kind: str, column: str) -> str:
         return f'TRY_CAST("{column}" AS DECIMAL{field.decimal})'
     match field.type:
         case "timestamp":
-            return f"(TRY_CAST(\"{column}\" AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
+            moment = f"(TRY_CAST(\"{column}\" AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
+            return f"CASE WHEN year({moment}) BETWEEN 1970 AND 9999 THEN {moment} END"
         case "timestamp_ms":
-            return f'make_timestamp_ms(TRY_CAST("{column}" AS BIGINT))'
+            number = f'TRY_CAST("{column}" AS BIGINT)'
+            return f"CASE WHEN {number} BETWEEN 0 AND {LAST_MS} THEN make_timestamp_ms({number}) END"
         case "double":
             return f'(TRY_CAST("{column}" AS DOUBLE) + 0.0)'
     return f'TRY_CAST("{column}" AS {_PLAIN[field.type]})'

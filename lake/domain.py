@@ -16,7 +16,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 from lake.domain_errors import Mistake, Mistakes, mistakes_of, shown, tell
 from lake.errors import BadDomain
 from lake.expressions import nearest
-from lake.fields import RESERVED, EventField, Name, Strict
+from lake.fields import MAX_OPTIONAL_FIELDS, RESERVED, EventField, Name, Strict
 from lake.formats import Format, Json, read_format
 from lake.inputs import Dedup, Dimension, Source
 from lake.view import View, expression_mistakes, view_mistakes
@@ -90,6 +90,10 @@ class Domain(Strict):
             )
         if not self.fields:
             yield Mistake(("fields",), "expected at least one field such as event_id: {type: string, required: true}")
+        optional = sum(not field.required for field in self.fields.values())
+        if optional > MAX_OPTIONAL_FIELDS:
+            said = f"{optional} optional fields, at most {MAX_OPTIONAL_FIELDS} can be told apart; split the domain"
+            yield Mistake(("fields",), said)
         yield from self._name_mistakes()
         yield from self._event_time_mistakes()
         own: dict[tuple[str, ...], str] = {

@@ -24,6 +24,10 @@ _TIME_PARTS = tuple("%" + letter for letter in "aAbBdfHIjmMpSgyYz%")
 MAX_DECIMAL_DIGITS = 18
 RESERVED = ("partition", "offset", "append_time", "key", "value", "headers", "reason", "flaws")
 """Columns that each record has besides its fields."""
+MART_COLUMNS = ("tile", "manifest")
+"""Columns that each mart has besides a view's keys and states."""
+MAX_OPTIONAL_FIELDS = 62
+"""Each has a bit of its own in a record's `flaws`, which is an int64."""
 
 
 class Strict(BaseModel):
@@ -42,8 +46,8 @@ class EventField(Strict):
     type: str
     required: bool = False
     values: tuple[str, ...] | None = Field(default=None, min_length=1)
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(default=None, allow_inf_nan=False)
+    max: float | None = Field(default=None, allow_inf_nan=False)
     unit: str = ""
     description: str = ""
 

@@ -21,18 +21,22 @@ class Dimension(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Dimension:
-        if found := [Mistake(("columns", name), said) for name, kind in self.columns.items() if (said := _wrong(kind))]:
+        columns = self.columns.items()
+        if found := [Mistake(("columns", name), said) for name, kind in columns if (said := _wrong(name, kind))]:
             raise Mistakes(found)
         return self
 
 
-def _wrong(kind: str) -> str | None:
-    """Why a dimension's column cannot be of a type, if it cannot."""
+def _wrong(name: str, kind: str) -> str | None:
+    """Why a dimension cannot have such a column, if it cannot."""
+    if name in ("key", "version"):
+        return f"'{name}' is a column that every dimension has; rename it"
     try:
         field = EventField(type=kind)
     except ValidationError as error:
         return error.errors()[0]["msg"].removeprefix("Value error, ")
-    return f"a dimension's column cannot be a {kind}; use a string or a number" if field.item else None
+    plain = not field.item and not field.strptime
+    return None if plain else f"a dimension's column cannot be a {kind}; use a string or a number"
 
 
 class Dedup(Strict):

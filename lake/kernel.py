@@ -36,7 +36,11 @@ __all__ = [
     "version_of",
 ]
 
-KERNEL_VERSION = 2
+KERNEL_VERSION = 3
+# DuckDB's optimizer lifts an expression that occurs twice out of its TRY, where one odd event then stops the query.
+# What `parse` repeats cannot fail, so there it may share.
+_NO_SHARING = "SET disabled_optimizers = 'common_subexpressions'"
+_SHARING = "SET disabled_optimizers = ''"
 
 
 class Kernel:
@@ -54,6 +58,7 @@ class Kernel:
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": memory_limit})
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.execute(MACROS)
+        self._db.execute(_NO_SHARING)
         self._joins = Joins(self._db, domain, dimensions)
         self._db.register("batch", self._joins.with_versions(RAW_SCHEMA.empty_table()))
         self._parse = parse_sql(domain, "batch")
@@ -99,7 +104,11 @@ class Kernel:
         batch = self._joins.with_versions(batch)
         self._joins.load(batch)
         self._db.register("batch", batch)
-        self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
+        self._db.execute(_SHARING)
+        try:
+            self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
+        finally:
+            self._db.execute(_NO_SHARING)
 
     def keyed(self, batch: pa.Table) -> pa.Table:
         """Raw records with what they are joined on, one column `key_of(dimension)` for each dimension."""
@@ -139,7 +148,7 @@ class Kernel:
         """States -> the canonical states of their union. No tables give no rows."""
         schema = self._with(by, name)
         states = pa.concat_tables([t.select(schema.names).cast(schema) for t in tables] or [schema.empty_table()])
-        self._db.register("states", _unsliced(states))
+        self._db.register(":states", _unsliced(states))
         return self._table(name, self._plans[name].merge(by), by)
 
     def present(self, name: str, states: pa.Table) -> pa.Table:
@@ -150,13 +159,13 @@ class Kernel:
             assert below is not None
             self._db.register("below", self.present(below, states))
             states = self._db.sql(plan.aggregate()).to_arrow_table()
-        self._db.register("states", _unsliced(states))
+        self._db.register(":states", _unsliced(states))
         return self._db.sql(plan.present()).to_arrow_table()
 
     def shown(self, name: str, values: pa.Table, as_of: datetime) -> pa.Table:
         """Values -> the rows that the view shows: having, retention (as of a time), order and limit applied."""
         plan = self._plan(name)
-        self._db.register("presented", values)
+        self._db.register(":presented", values)
         return self._db.sql(plan.shown(), params={"as_of": as_of} if plan.retention else None).to_arrow_table()
 
     def sql(self, name: str) -> dict[str, str]:
@@ -192,7 +201,7 @@ class Kernel:
         self._check_reading(name, self._db.sql(plan.aggregate()).to_arrow_table())
 
     def _check_reading(self, name: str, states: pa.Table) -> None:
-        self._db.register("states", states)
+        self._db.register(":states", states)
         check_reading(self._db, self._domain.name, name, self._plan(name))
 
     def _with(self, by: Sequence[str], name: str) -> pa.Schema:

@@ -12,7 +12,7 @@ and states.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -196,6 +196,20 @@ def built_tiles(settings: Settings, domain: str, view: str, definition_hash: str
     """The tiles of a view, as defined, from the beginning up to the frontier, as they are in the lake now."""
     tiles = read_tiles(settings, mart_uri(settings, domain, view, definition_hash))
     return unbroken(tile for tile in tiles if tile.definition_hash == definition_hash)
+
+
+def announced_before(t: datetime, runs: Iterable[Sequence[Manifest]]) -> dict[int, dict[str, int]]:
+    """Of each partition, the dimensions' highest versions announced before `t`, as any tile up to there knows them.
+
+    A view that uses no dimension may have tiles from before the domain declared one, which know none.
+    """
+    highest: dict[int, dict[str, int]] = {}
+    for tile in (tile for run in runs for tile in run if tile.t1 <= t):
+        for partition, versions in tile.announced.items():
+            known = highest.setdefault(partition, {})
+            for name, version in versions.items():
+                known[name] = max(version, known.get(name, 0))
+    return highest
 
 
 def manifests(table: DeltaTable, settings: Settings, uri: str) -> list[Manifest]:

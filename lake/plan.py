@@ -47,29 +47,29 @@ class Plan:
         return _grouped([*by, *self.keys], columns, rows)
 
     def merge(self, by: Sequence[str] = ()) -> str:
-        """The table `states` -> states."""
+        """The table `:states` -> states."""
         keys = [*by, *self.keys]
         columns = {
             name: ('":e".bucket', s.merge.format(s='":e".part')) if s.bucket else (None, s.merge.format(s=f'"{name}"'))
             for name, s in self.states.items()
         }
         opened = {
-            name: _select([*quoted(keys), f'unnest("{name}") AS ":e"'], "states")
+            name: _select([*quoted(keys), f'unnest("{name}") AS ":e"'], '":states"')
             for name, s in self.states.items()
             if s.bucket
         }
-        return _grouped(keys, columns, "SELECT * FROM states", opened)
+        return _grouped(keys, columns, 'SELECT * FROM ":states"', opened)
 
     def present(self) -> str:
-        """The table `states` -> every row's values, in the same order."""
-        sql = f"SELECT {', '.join([*quoted(self.keys), *as_columns(self.values)])} FROM states"
+        """The table `:states` -> every row's values, in the same order."""
+        sql = f'SELECT {", ".join([*quoted(self.keys), *as_columns(self.values)])} FROM ":states"'
         for name, expression in self.derived.items():
-            sql = f'SELECT *, TRY({expression}) AS "{name}" FROM ({sql})'
+            sql = f'SELECT *, TRY({expression}) AS "{name}" FROM ({sql}) AS ":values"'
         return sql
 
     def shown(self) -> str:
-        """The table `presented` -> the rows that are shown, in order; `as_of` is a parameter if there is retention."""
-        sql = "SELECT * FROM presented"
+        """The table `:presented` -> the rows that are shown, in order; `as_of` is a parameter if there is retention."""
+        sql = 'SELECT * FROM ":presented"'
         tests = [f"TRY({self.having})"] if self.having else []
         if self.retention:
             key, days = self.retention
@@ -114,22 +114,23 @@ def _grouped(
     names = quoted(keys)
     order = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in names)}" if names else ""
     if not maps:
-        return _by_keys(names, as_columns(plain), f"({rows})") + order
-    whole = _by_keys(names, as_columns(plain or {":rows": "count(*)"}), "rows")
-    steps = [f"rows AS ({rows})", f"whole AS ({whole})"]
+        return _by_keys(names, as_columns(plain), f'({rows}) AS ":rows"') + order
+    whole = _by_keys(names, as_columns(plain or {":count": "count(*)"}), '":rows"')
+    steps = [f'":rows" AS ({rows})', f'":whole" AS ({whole})']
     joins = ""
     for name, (bucket, aggregate) in maps.items():
-        source = f"({opened[name]})" if opened else "rows"
+        source = f'({opened[name]}) AS ":opened"' if opened else '":rows"'
         parts = _select([*names, f'{bucket} AS ":bucket"', f'{aggregate} AS ":part"'], source)
         parts += f""" WHERE ":bucket" IS NOT NULL GROUP BY {", ".join([*names, '":bucket"'])}"""
         listed = as_columns({":parts": """list({'bucket': ":bucket", 'part': ":part"} ORDER BY ":bucket")"""})
-        steps.append(f'"map {name}" AS ({_by_keys(names, listed, f"({parts})")})')
-        same = " AND ".join(f'whole.{c} IS NOT DISTINCT FROM "map {name}".{c}' for c in names) or "true"
-        joins += f' LEFT JOIN "map {name}" ON {same}'
-    shown = [f'coalesce("map {n}".":parts", []) AS "{n}"' if n in maps else f'whole."{n}"' for n in columns]
-    return f"WITH {', '.join(steps)} {_select([*(f'whole.{c}' for c in names), *shown], 'whole')}{joins}" + (
-        f" ORDER BY {', '.join(f'whole.{c} NULLS FIRST' for c in names)}" if names else ""
-    )
+        gathered = _by_keys(names, listed, f'({parts}) AS ":gathered"')
+        steps.append(f'":map {name}" AS ({gathered})')
+        same = " AND ".join(f'":whole".{c} IS NOT DISTINCT FROM ":map {name}".{c}' for c in names) or "true"
+        joins += f' LEFT JOIN ":map {name}" ON {same}'
+    shown = [f'coalesce(":map {n}".":parts", []) AS "{n}"' if n in maps else f'":whole"."{n}"' for n in columns]
+    keyed = [f'":whole".{c}' for c in names]
+    end = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in keyed)}" if names else ""
+    return f"WITH {', '.join(steps)} " + _select([*keyed, *shown], '":whole"') + joins + end
 
 
 def _by_keys(names: Sequence[str], aggregates: Sequence[str], source: str) -> str:

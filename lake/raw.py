@@ -6,7 +6,6 @@ the rows before it. So `positions` is what raw holds, exactly, whatever died whe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
 from lake.errors import LogRecreated, NotSealed, RawDamaged
+from lake.headers import read_header
 from lake.parse import MARKER_HEADER
 from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
@@ -25,6 +25,8 @@ from lake.tables import data_files, open_table, read_file, stream_file
 from lake.waiting import wait_until
 
 DATE = "append_date"
+# More than any cluster has; a header that says so was written by somebody else.
+_MOST_PARTITIONS = 1_000_000
 STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
 _TOPIC_ID = "tidemark.topicId"
 
@@ -211,11 +213,8 @@ def _markers(rows: pa.Table) -> Iterator[dict]:
 
 def _told(value: bytes | None) -> dict | None:
     """What a marker's header says, or None where somebody else has written it."""
-    try:
-        told = json.loads(value or b"")
-        return {"t": int(told["t"]), "partitions": int(told["partitions"])}
-    except (ValueError, KeyError, TypeError):
-        return None
+    told = read_header(value, t=int, partitions=int)
+    return told if told and told["partitions"] <= _MOST_PARTITIONS else None
 
 
 def _sealed(seals: dict[tuple[int, int], set[int]]) -> bool:

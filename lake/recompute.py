@@ -20,6 +20,7 @@ from lake.raw_schema import RAW_SCHEMA
 
 _ROWS_A_RUN = 250_000
 _PARTS = 20
+BELOW = ":below"
 
 
 class Recompute:
@@ -39,8 +40,8 @@ class Recompute:
         below = np.zeros(len(rows), np.int64)
         for bit, head in enumerate(self._distinct):
             below |= lies_between(rows, {}, head).to_numpy(zero_copy_only=False).astype(np.int64) << bit
-        self._marks.parse(self._kernel, rows.append_column("below", pa.array(below)))
-        states = self._kernel.aggregate(("below",), list(self._parts))
+        self._marks.parse(self._kernel, rows.append_column(BELOW, pa.array(below)))
+        states = self._kernel.aggregate((BELOW,), list(self._parts))
         for name, parts in self._parts.items():
             parts.append(self._below(states[name], name))
             if len(parts) > _PARTS:
@@ -50,8 +51,8 @@ class Recompute:
         """The states of the records that count for `name`: those below its head, and all of them for the counts."""
         if name in self._heads:
             bit = self._distinct.index(self._heads[name])
-            states = states.filter(pa.array(states["below"].to_numpy() >> bit & 1 == 1))
-        return states.drop_columns(["below"])
+            states = states.filter(pa.array(states[BELOW].to_numpy() >> bit & 1 == 1))
+        return states.drop_columns([BELOW])
 
     def states(self, name: str) -> pa.Table:
         return self._kernel.merge(name, self._parts[name])

@@ -7,7 +7,6 @@ A Timeline that begins at a cut is exact from there on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.cuts import Cut
+from lake.headers import read_header
 
 ANNOUNCEMENT_HEADER = "tidemark-dimension"
 
@@ -50,18 +50,11 @@ def announcements(rows: pa.Table) -> list[Announcement]:
     found = []
     for row in rows.filter(pc.greater(pc.list_value_length(rows["headers"]), 0)).to_pylist():
         for header in row["headers"]:
-            if header["key"] == ANNOUNCEMENT_HEADER and (told := _told(header["value"])):
-                found.append(Announcement(row["partition"], row["offset"], *told))
+            if header["key"] == ANNOUNCEMENT_HEADER:
+                told = read_header(header["value"], dimension=str, version=int)
+                if told is not None:
+                    found.append(Announcement(row["partition"], row["offset"], told["dimension"], told["version"]))
     return found
-
-
-def _told(value: bytes | None) -> tuple[str, int] | None:
-    """(dimension, version), or None where somebody else has written the header."""
-    try:
-        told = json.loads(value or b"")
-        return str(told["dimension"]), int(told["version"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 @dataclass(frozen=True)

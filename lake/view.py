@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from lake import expressions
 from lake.domain_errors import Mistake, sentence, shown
 from lake.expressions import nearest
-from lake.fields import Name, Strict
+from lake.fields import MART_COLUMNS, RESERVED, Name, Strict
 from lake.measures import MEASURES
 from lake.yaml_file import Path
 
@@ -71,7 +71,7 @@ class Retention(Strict):
     """Rows are shown while `key`, a time of the group-by, is at most `days` before the newest event's arrival."""
 
     key: Name
-    days: int = Field(ge=1)
+    days: int = Field(ge=1, le=1_000_000)
 
 
 class View(Strict):
@@ -126,6 +126,14 @@ def view_mistakes(view: View, columns: Collection[str], kind: str) -> Iterator[M
     for name in view.each:
         if name in columns:
             yield Mistake(("each", name), f"there is a {kind} called '{name}' already; choose another name")
+        elif name in RESERVED:
+            said = f"'{name}' is a column that every record has ({', '.join(RESERVED)}); choose another name"
+            yield Mistake(("each", name), said)
+    for part in ("group_by", "measures"):
+        for name in getattr(view, part):
+            if name in MART_COLUMNS:
+                said = f"'{name}' is a column that every mart has ({', '.join(MART_COLUMNS)}); rename it"
+                yield Mistake((part, name), said)
     if not view.measures:
         yield Mistake(("measures",), "expected at least one measure such as orders: count, found none")
     yield from _clashes(view)

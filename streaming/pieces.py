@@ -17,7 +17,7 @@ from lake.store import Piece, Resume
 from lake.timeline import Announcement, announcements
 from streaming.log_reader import Batch
 
-PIECE = "piece"
+PIECE = ":piece"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from lake.dimensions import Dimensions
 from lake.domain import Domain
 from lake.errors import StoreFenced, TidemarkError
 from lake.kernel import Kernel
-from lake.marts import built_tiles
+from lake.marts import announced_before, built_tiles
 from lake.settings import Settings
 from lake.store import SpeedStore
 from streaming.group_reader import Frontier, GroupReader
@@ -52,10 +52,10 @@ _readers_lock = threading.Lock()
 def frontier(settings: Settings, domain: Domain, kernel: Kernel) -> Frontier:
     """Where speed states have to begin: at the smallest frontier of the domain's marts."""
     runs = [built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in domain.stored_views]
-    if not all(runs):
+    if not runs or not all(runs):
         return {}, {}
     first = min((run[-1] for run in runs), key=lambda tile: tile.t1)
-    return first.cut_end, first.announced
+    return first.cut_end, announced_before(first.t1, runs)
 
 
 def speed_store(settings: Settings, domain: Domain, kernel: Kernel) -> SpeedStore:

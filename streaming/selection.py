@@ -7,7 +7,6 @@ good. A rule without one takes every record, readable or not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from lake import expressions
 from lake.domain import Domain, Source
+from lake.headers import read_header
 from lake.parse import MARKER_HEADER, parse_sql, usable
 from lake.raw_schema import RAW_SCHEMA
 from streaming.produce import Header
@@ -62,11 +62,8 @@ class Selection:
 def place_of(headers: Sequence[dict] | None) -> Place | None:
     """Where a record of a target came from; None if no router sent it."""
     told = [header["value"] for header in headers or () if header["key"] == SOURCE_HEADER]
-    try:
-        found = json.loads(told[-1])
-        return found["topic"], int(found["partition"]), int(found["offset"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return None  # nobody's, or written by somebody else
+    found = read_header(told[-1], topic=str, partition=int, offset=int) if told else None
+    return (found["topic"], found["partition"], found["offset"]) if found else None
 
 
 def _written(place: Place) -> bytes:

@@ -220,3 +220,37 @@ def test_a_changed_definition_has_another_hash_and_generation(shop: Domain, kern
     assert changed_kernel.definition_hash(view.name) != kernel.definition_hash(view.name)
     assert changed_kernel.definition_hash(VIEWS[1]) == kernel.definition_hash(VIEWS[1])
     assert changed_kernel.generation(10) != kernel.generation(10) != kernel.generation(60)
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"a": {"sum": "CAST(user_id AS BIGINT) * CAST(user_id AS BIGINT)"}},
+        {"a": {"sum": "CAST(user_id AS BIGINT) + 1"}, "b": {"sum": "CAST(user_id AS BIGINT) + 2"}},
+        {"a": {"sum": "CASE WHEN CAST(user_id AS BIGINT) > 1 THEN CAST(user_id AS BIGINT) ELSE 0 END"}},
+    ],
+)
+def test_an_expression_that_occurs_twice_and_fails_is_null_too(shop: Domain, measures: dict) -> None:
+    view = View.model_validate(
+        {"name": "odd", "group_by": {"n": "CAST(user_id AS BIGINT) // 10"}, "measures": measures}
+    )
+    kernel = Kernel(shop.model_copy(update={"views": {view.name: view}}))
+    states = kernel.run(records([changed(user_id="1"), changed(user_id="oops")]))[view.name]
+    assert [row["n"] for row in states.to_pylist()] == [None, 0]
+    values = kernel.present(view.name, states).to_pylist()
+    assert values[0]["a"] is None and values[1]["a"] is not None
+
+
+def test_measures_may_be_named_like_anything_that_the_kernel_needs(shop: Domain) -> None:
+    names = ["rows", "states", "whole", "presented", "parsed", "batch", "below", "piece", "value", "sum", "part"]
+    measures = {name: {"avg": "amount" if i % 2 else "quantity"} for i, name in enumerate(names)}
+    view = View.model_validate(
+        {"name": "odd", "measures": {**measures, "h": {"quantiles": {"of": "amount", "at": [0.5]}}, "n": "count"}}
+    )
+    kernel = Kernel(shop.model_copy(update={"views": {view.name: view}}))
+    batch = records([changed(amount="100", quantity=1), changed(amount="300", quantity=3)])
+    whole = kernel.run(batch)[view.name]
+    parts = [kernel.run(batch.slice(i, 1))[view.name] for i in (0, 1)]
+    assert kernel.merge(view.name, parts).equals(whole)
+    [row] = kernel.present(view.name, whole).to_pylist()
+    assert [row[name] for name in names] == [200.0 if i % 2 else 2.0 for i in range(len(names))]

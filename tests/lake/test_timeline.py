@@ -95,3 +95,23 @@ def test_windows_and_the_whole_find_the_same_repeats(log: Log) -> None:
         for part in (own.slice(0, middle), own.slice(middle)):
             read += window.mark(part.drop_columns(["segment"]), part["segment"].to_numpy(), 0).to_pylist()
     assert [tuple(r.values()) for r in read] == sorted(log.repeats)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[" * 100000,
+        b'{"dimension":"u","version":Infinity}',
+        b'{"dimension":"u","version":1e999}',
+        b"null",
+        b'{"dimension":"u","version":99999999999999999999}',
+        b'{"dimension":"u","version":true}',
+        b'{"version":1}',
+    ],
+)
+def test_what_somebody_else_writes_as_an_announcement_is_none(value: bytes) -> None:
+    headers = [{"key": ANNOUNCEMENT_HEADER, "value": value}]
+    at = datetime.fromtimestamp(1, UTC)
+    row = {"partition": 0, "offset": 0, "append_time": at, "key": None, "value": None, "headers": headers}
+    assert announcements(pa.Table.from_pylist([row], schema=RAW_SCHEMA)) == []

@@ -21,6 +21,7 @@ from lake.cuts import from_ms, segment_start
 from lake.domain import Domain, load_domain
 from lake.kernel import Kernel
 from lake.log import Log
+from lake.raw import Raw
 from lake.raw_schema import RAW_SCHEMA
 from lake.seal import seal
 from lake.serving import Serving
@@ -118,10 +119,11 @@ class Shipped:
             self._run("lake.cli", "dimension", "load", name, str(file))
 
     def await_heads(self) -> None:
-        """Until every view of every domain counts the whole log."""
+        """Until every view of every domain counts the whole log, and raw holds it."""
         deadline = time.monotonic() + 120
         for domain in self.domains.values():
             end = Log(self.sandbox.settings, domain).end()
+            Raw(self.sandbox.settings, domain).await_positions(end, 120)
             serving = Serving(self.sandbox.settings, domain)
             while any(serving.answer(view).head != end for view in domain.views):
                 assert time.monotonic() < deadline, f"{domain.name} does not come to the head {end}"

@@ -49,9 +49,10 @@ laws: setup ## the laws of every measure on every carrier, 100,000 examples each
 test: setup ## all tests, against real servers of their own; PYTEST="-k name" picks some
 	$(PYTHON) -m pytest $(PYTEST)
 
+# Compiled once, or every process would compile what it imports where Python may write no bytecode.
 $(ENV): pyproject.toml uv.lock | $(UV)
-	@echo 'Python packages: uv sync (about a minute, once)'
-	@$(UV) sync --quiet --frozen --all-extras
+	@echo 'Python packages: uv sync (one to two minutes, once)'
+	@$(UV) sync --quiet --frozen --all-extras --compile-bytecode
 	@touch $@
 
 # uv is one native binary, so the finished environment can be moved into its place as a whole.

@@ -57,8 +57,10 @@ for _, partition in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   for _, segment in ipairs(redis.call('ZRANGE', prefix .. ':segments', 0, -1)) do
     local key = prefix .. ':segment:' .. segment
     local range = redis.call('HMGET', key, 'first', 'next')
-    local mark = table.concat({partition, segment, range[1], range[2]}, ':')
-    segments[#segments + 1] = {segment, range[1], range[2], known[mark] and {} or redis.call('HGETALL', key)}
+    if range[1] and range[2] then  -- one that was lost leaves a hole, which serving tells
+      local mark = table.concat({partition, segment, range[1], range[2]}, ':')
+      segments[#segments + 1] = {segment, range[1], range[2], known[mark] and {} or redis.call('HGETALL', key)}
+    end
   end
   result[#result + 1] = {partition, redis.call('HMGET', prefix .. ':head', 'next_offset', 'topic_id', 'epoch',
                          'segment', 'max_append_ms', 'first', 'versions'), segments}
@@ -70,7 +72,8 @@ _TRIM = """
 local removed, stands_in = 0, redis.call('HGET', KEYS[1], 'segment')
 for _, segment in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   local key = ARGV[1] .. segment
-  if segment ~= stands_in and tonumber(redis.call('HGET', key, 'next')) <= tonumber(ARGV[2]) then
+  local next_offset = redis.call('HGET', key, 'next')
+  if segment ~= stands_in and next_offset and tonumber(next_offset) <= tonumber(ARGV[2]) then
     redis.call('DEL', key)
     redis.call('ZREM', KEYS[2], segment)
     removed = removed + 1

@@ -8,6 +8,8 @@ from threading import Barrier
 
 import pytest
 
+from lake.errors import MissingCoverage
+from lake.serving import meet
 from lake.store import Piece, Resume, SpeedStore
 
 TOPIC = "topic-1"
@@ -73,6 +75,16 @@ def _accepted_of_eight_writers(url, generation: str, compare_and_set: bool) -> i
 
     with ThreadPoolExecutor(len(writers)) as pool:
         return sum(pool.map(write, range(len(writers))))
+
+
+def test_a_segment_that_was_lost_alone_is_a_hole_that_serving_tells(store):
+    store.open(0, 10, TOPIC)
+    assert store.put(0, 10, [piece(1000, 10, 15), piece(2000, 15, 20)], TOPIC, epoch=7)
+    [lost] = store._redis.scan_iter(f"{store._prefix}:0:segment:1000")
+    store._redis.delete(lost)
+    with pytest.raises(MissingCoverage, match=r"lacks \[10, 15\)"):
+        meet({0: 10}, store.snapshot())
+    assert store.trim({0: 20}) == 0
 
 
 def test_of_eight_writers_at_one_start_exactly_one_is_accepted(settings, generation):

@@ -19,14 +19,12 @@ from pyspark.sql.functions import col
 
 from jobs.columns import spark_schema
 from jobs.runs import join_runs, runs_of
-from jobs.session import BYTES_PER_BATCH, ROWS_PER_BATCH, SHUFFLE_PARTITIONS, with_secrets, without_secrets
-from lake.cuts import Cut
+from jobs.session import SHUFFLE_PARTITIONS, with_secrets, without_secrets
+from jobs.task_files import TaskFiles
 from lake.dimensions import Dimensions
 from lake.domain import Domain
 from lake.kernel import Kernel, ReadDimension, decode, encode
 from lake.marks import Marks
-from lake.raw import Raw, between
-from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 
@@ -53,24 +51,10 @@ def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HEL
     return _together(parcels, domain, by, held_bytes)
 
 
-def carry_files(
-    session: SparkSession,
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    marks: Marks,
-) -> DataFrame:
-    """The same for the records in [start, end) of raw's files, one task each list; `marks` are theirs.
-
-    The workers read the files themselves, by Arrow: through Spark's reader each record would become a JVM row and
-    Arrow again, which costs several times what the kernel does.
-    """
-    own = without_secrets(settings)
-    run = partial(_run_files, settings=own, domain=domain, tasks=tasks, start=start, end=end, marks=marks)
-    parcels = session.range(0, len(tasks), 1, len(tasks)).mapInArrow(run, spark_schema(PARCEL))
-    return _together(parcels, domain, (), HELD_BYTES)
+def carry_files(session: SparkSession, files: TaskFiles, marks: Marks) -> DataFrame:
+    """The same for the records of raw's files; `marks` are theirs."""
+    parcels = files.map(session, partial(_run_files, domain=files.domain, marks=marks), PARCEL)
+    return _together(parcels, files.domain, (), HELD_BYTES)
 
 
 def carry_prepared(records: DataFrame, settings: Settings, domain: Domain, parse: Parse) -> DataFrame:
@@ -139,17 +123,9 @@ def _run_batches(
 
 
 def _run_files(
-    numbers: Iterator[pa.RecordBatch],
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    marks: Marks,
+    settings: Settings, records: Iterator[pa.Table], domain: Domain, marks: Marks
 ) -> Iterator[pa.RecordBatch]:
-    own = with_secrets(settings)
-    rows = read_tasks(numbers, Raw(own, domain), tasks, start, end)
-    yield from _run(rows, domain, (), HELD_BYTES, marks.parse, Dimensions(own).table)
+    yield from _run(records, domain, (), HELD_BYTES, marks.parse, Dimensions(settings).table)
 
 
 def _run_joined(
@@ -157,27 +133,6 @@ def _run_joined(
 ) -> Iterator[pa.RecordBatch]:
     rows = (pa.Table.from_batches([batch]) for batch in batches)
     yield from _run(rows, domain, (), HELD_BYTES, parse, Dimensions(with_secrets(settings)).table)
-
-
-def read_tasks(
-    numbers: Iterator[pa.RecordBatch], raw: Raw, tasks: list[list[RawFile]], start: Cut, end: Cut
-) -> Iterator[pa.Table]:
-    """In a worker: the records in [start, end) of the files of the tasks with these numbers."""
-    files = [file for batch in numbers for number in batch["id"].to_pylist() for file in tasks[number]]
-    read = (rows for file in files for rows in raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH))
-    yield from _gathered(between(rows, start, end) for rows in read)
-
-
-def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Small tables made into larger ones: the kernel's cost has a fixed part a call."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= ROWS_PER_BATCH or sum(t.nbytes for t in waiting) >= BYTES_PER_BATCH:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
 
 
 def _run(

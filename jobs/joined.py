@@ -14,16 +14,13 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, struct
 
-from jobs.carry import carry_prepared, read_tasks
-from jobs.columns import spark_schema
-from jobs.session import s3a_uri, with_secrets, without_secrets
-from lake.cuts import Cut
+from jobs.carry import carry_prepared
+from jobs.session import s3a_uri
+from jobs.task_files import TaskFiles
 from lake.dimensions import KEY, VERSION, Dimensions
 from lake.domain import Domain
 from lake.kernel import Kernel, key_of, version_of
 from lake.marks import Marks
-from lake.raw import Raw
-from lake.raw_file import RawFile
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 
@@ -40,57 +37,31 @@ def large_dimensions(settings: Settings, domain: Domain, marks: Marks) -> list[s
     ]
 
 
-def carry_joined(
-    session: SparkSession,
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    marks: Marks,
-    large: Sequence[str],
-) -> DataFrame:
+def carry_joined(session: SparkSession, files: TaskFiles, marks: Marks, large: Sequence[str]) -> DataFrame:
     """As `carry.carry_files`; the dimensions in `large` are joined by Spark."""
-    keyed = _keyed(session, settings, domain, tasks, start, end, marks, large)
+    settings, domain = files.settings, files.domain
+    keyed = _keyed(session, files, marks, large)
     for name in large:
         keyed = keyed.join(_rows(session, settings, domain, name, marks), [version_of(name), key_of(name)], "left")
     prepare = partial(_prepare, domain=domain, marks=marks, large=large)
     return carry_prepared(keyed, settings, domain, prepare)
 
 
-def _keyed(
-    session: SparkSession,
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    marks: Marks,
-    large: Sequence[str],
-) -> DataFrame:
+def _keyed(session: SparkSession, files: TaskFiles, marks: Marks, large: Sequence[str]) -> DataFrame:
     """The records with version and key of each large dimension."""
     schema = RAW_SCHEMA
-    for name in domain.dimensions:
+    for name in files.domain.dimensions:
         schema = schema.append(pa.field(version_of(name), pa.int64()))
     for name in large:
         schema = schema.append(pa.field(key_of(name), pa.string()))
-    own = without_secrets(settings)
-    read = partial(_read, settings=own, domain=domain, tasks=tasks, start=start, end=end, marks=marks, schema=schema)
-    return session.range(0, len(tasks), 1, len(tasks)).mapInArrow(read, spark_schema(schema))
+    return files.map(session, partial(_read, domain=files.domain, marks=marks, schema=schema), schema)
 
 
 def _read(
-    numbers: Iterator[pa.RecordBatch],
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    marks: Marks,
-    schema: pa.Schema,
+    settings: Settings, records: Iterator[pa.Table], domain: Domain, marks: Marks, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     kernel = Kernel(domain)
-    for rows in read_tasks(numbers, Raw(with_secrets(settings), domain), tasks, start, end):
+    for rows in records:
         yield from kernel.keyed(marks.with_versions(rows)).select(schema.names).cast(schema).to_batches()
 
 

@@ -14,39 +14,26 @@ from operator import itemgetter
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from jobs.carry import PARCEL, Buckets, read_tasks, to_parcels
+from jobs.carry import PARCEL, Buckets, to_parcels
 from jobs.columns import spark_schema
-from jobs.session import SHUFFLE_PARTITIONS, with_secrets, without_secrets
-from lake.cuts import Cut
+from jobs.session import SHUFFLE_PARTITIONS
+from jobs.task_files import TaskFiles
 from lake.domain import Domain
 from lake.duplicates import REPEATS, find_repeats
 from lake.kernel import Kernel, decode
 from lake.marks import placed
-from lake.raw import Raw
-from lake.raw_file import RawFile
 from lake.settings import Settings
 from lake.timeline import Timeline
 
 _IDENTITIES, _REPEATS = "_identities", "_repeats"
 
 
-def repeats_in(
-    session: SparkSession,
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    timeline: Timeline,
-) -> pa.Table:
-    """REPEATS among the records in [start, end) of raw's files, one task each list; collected here, in the driver."""
-    assert domain.dedup is not None
-    own = without_secrets(settings)
-    identify = partial(_identify, settings=own, domain=domain, tasks=tasks, start=start, end=end, timeline=timeline)
-    window_ms = domain.dedup.segments * settings.segment_seconds * 1000
+def repeats_in(session: SparkSession, files: TaskFiles, timeline: Timeline) -> pa.Table:
+    """REPEATS among the records of raw's files, whose `timeline` is given; collected here, in the driver."""
+    assert files.domain.dedup is not None
+    window_ms = files.domain.dedup.segments * files.settings.segment_seconds * 1000
     found = (
-        session.range(0, len(tasks), 1, len(tasks))
-        .mapInArrow(identify, spark_schema(PARCEL))
+        files.map(session, partial(_identify, domain=files.domain, timeline=timeline), PARCEL)
         .repartition(SHUFFLE_PARTITIONS, "bucket")
         .sortWithinPartitions("bucket")
         .mapInArrow(partial(_find, window_ms=window_ms), spark_schema(PARCEL))
@@ -55,16 +42,10 @@ def repeats_in(
 
 
 def _identify(
-    numbers: Iterator[pa.RecordBatch],
-    settings: Settings,
-    domain: Domain,
-    tasks: list[list[RawFile]],
-    start: Cut,
-    end: Cut,
-    timeline: Timeline,
+    settings: Settings, records: Iterator[pa.Table], domain: Domain, timeline: Timeline
 ) -> Iterator[pa.RecordBatch]:
     kernel, buckets = Kernel(domain), Buckets()
-    for rows in read_tasks(numbers, Raw(with_secrets(settings), domain), tasks, start, end):
+    for rows in records:
         kernel.parse(rows)
         for bucket, part in buckets.split(placed(kernel.identities(), timeline), ["partition", "identity"]):
             yield from to_parcels(_IDENTITIES, bucket, part)

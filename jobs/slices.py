@@ -21,6 +21,7 @@ from jobs.carry import RUNS, carry_files, collect
 from jobs.joined import carry_joined, large_dimensions
 from jobs.repeats import repeats_in
 from jobs.runs import check_runs, join_runs
+from jobs.task_files import TaskFiles
 from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
 from lake.duplicates import REPEATS
@@ -78,10 +79,9 @@ def compute(
     """
     if not count(span.start, span.end):
         return Slice(span, None, {}, announced=announced)
-    tasks = _tasks(_files(raw, version, span))
     try:
         marks = _marks(session, domain, raw, version, span, announced)
-        parcels = _carried(session, domain, raw, tasks, span, marks).persist()
+        parcels = _carried(session, _task_files(raw, domain, version, span), marks).persist()
         totals = parcels.groupBy("view").agg(f.sum("rows").alias("rows")).collect()
     except (Py4JJavaError, PySparkException) as error:
         raise _named(error) from error
@@ -94,13 +94,9 @@ def compute(
     return result
 
 
-def _carried(
-    session: SparkSession, domain: Domain, raw: Raw, tasks: list[list[RawFile]], span: Span, marks: Marks
-) -> DataFrame:
-    large = large_dimensions(raw.settings, domain, marks)
-    if large:
-        return carry_joined(session, raw.settings, domain, tasks, span.start, span.end, marks, large)
-    return carry_files(session, raw.settings, domain, tasks, span.start, span.end, marks)
+def _carried(session: SparkSession, files: TaskFiles, marks: Marks) -> DataFrame:
+    large = large_dimensions(files.settings, files.domain, marks)
+    return carry_joined(session, files, marks, large) if large else carry_files(session, files, marks)
 
 
 def _marks(
@@ -118,14 +114,17 @@ def _marks(
     back = timedelta(seconds=(domain.dedup.segments - 1) * seconds) if domain.dedup else timedelta(0)
     since = max(span.t0 - back, EPOCH)
     wider = Span(since, span.t1, raw.cut(since, version), span.end)
-    files = _files(raw, version, wider)
     # Announcements before the slice are in `announced` already: that they come twice changes no maximum.
-    timeline = read_timeline(raw, files, wider.start, wider.end, seconds, announced)
+    timeline = read_timeline(raw, _files(raw, version, wider), wider.start, wider.end, seconds, announced)
     repeats = REPEATS.empty_table()
     if domain.dedup:
-        found = repeats_in(session, raw.settings, domain, _tasks(files), wider.start, wider.end, timeline)
+        found = repeats_in(session, _task_files(raw, domain, version, wider), timeline)
         repeats = found.filter(lies_between(found, span.start, span.end))
     return Marks(timeline, tuple(domain.dimensions), repeats)
+
+
+def _task_files(raw: Raw, domain: Domain, version: DeltaTable, span: Span) -> TaskFiles:
+    return TaskFiles(raw.settings, domain, _tasks(_files(raw, version, span)), span.start, span.end)
 
 
 def _files(raw: Raw, version: DeltaTable, span: Span) -> list[RawFile]:

@@ -139,7 +139,9 @@ class Build:
         return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
 
     def _announced(self, t0: datetime) -> Mapping[int, Versions]:
-        """The dimensions' versions announced before T0."""
+        """The dimensions' versions announced before T0; tiles are read for them only where there are dimensions."""
+        if not self._domain.dimensions:
+            return {}
         return announced_before(t0, [self._tiles(view) for view in self._named(None)])
 
     def _tiles(self, view: str) -> list[Manifest]:

@@ -73,7 +73,12 @@ def placed(identities: pa.Table, of: Timeline) -> pa.Table:
 
 
 def marks_of(kernel: Kernel, domain: Domain, records: Iterable[pa.Table], segment_seconds: int) -> Marks:
-    """The marks of a log's records from its beginning on, in any order, found in this process in one pass."""
+    """The marks of a log's records from its beginning on, in any order, found in this process in one pass.
+
+    Where the domain needs none, no record is read.
+    """
+    if not needs_marks(domain):
+        return Marks()
     surveys, announced, identities = [], [], [IDENTITIES.empty_table()]
     for rows in records:
         surveys.append(survey(rows, segment_seconds * 1000))

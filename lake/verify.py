@@ -16,7 +16,7 @@ from lake.domain import Domain
 from lake.errors import MartDamaged, MissingCoverage
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
-from lake.marks import Marks, marks_of, needs_marks
+from lake.marks import marks_of
 from lake.raw import Raw
 from lake.recompute import Recompute, records
 from lake.serving import Answer, Serving
@@ -82,9 +82,7 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     heads = {**{view: answer.head for view, answer in answers.items()}, QUARANTINE: quarantine.cut}
     kernel = Kernel(domain, Dimensions(settings).table)
     # What cannot be read is told once, by the second pass.
-    marks = (
-        marks_of(kernel, domain, records(raw, table, []), settings.segment_seconds) if needs_marks(domain) else Marks()
-    )
+    marks = marks_of(kernel, domain, records(raw, table, []), settings.segment_seconds)
     recompute = Recompute(kernel, heads, marks)
     for rows in records(raw, table, report.problems):
         recompute.add(rows)

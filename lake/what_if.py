@@ -23,7 +23,7 @@ from lake.domain import Domain, parse_domain, read_domain
 from lake.errors import BadDomain, RawDamaged, TidemarkError
 from lake.expressions import nearest
 from lake.kernel import Kernel
-from lake.marks import Marks, marks_of, needs_marks
+from lake.marks import marks_of
 from lake.raw import Raw
 from lake.recompute import Recompute, records
 from lake.serving import Answer, Serving
@@ -201,11 +201,9 @@ def _from_raw(
     raw = Raw(settings, domain)
     table = raw.await_positions(answer.head, settings.verify_timeout_seconds)
     problems: list[str] = []
-    marks = Marks()
-    if needs_marks(domain):
-        marks = marks_of(kernel, domain, records(raw, table, problems), settings.segment_seconds)
-        if marks.timeline:
-            marks = replace(marks, timeline=_Held(**vars(marks.timeline), held=dict(held)))
+    marks = marks_of(kernel, domain, records(raw, table, problems), settings.segment_seconds)
+    if marks.timeline:
+        marks = replace(marks, timeline=_Held(**vars(marks.timeline), held=dict(held)))
     recompute = Recompute(kernel, {stored: answer.head}, marks)
     for rows in records(raw, table, problems):
         recompute.add(rows)

@@ -124,8 +124,10 @@ def timeline(
     before: Mapping[int, Versions] | None = None,
 ) -> Timeline:
     """The timeline of a range of offsets that begins at a cut, from the SURVEYs of all its records, in any order."""
-    whole = pa.concat_tables([SURVEY.empty_table(), *surveys])
-    partition, segment, first = (whole[name].to_numpy() for name in SURVEY.names)
+    told = pa.concat_tables([SURVEY.empty_table(), *surveys])
+    # Several parts may tell of one segment; it begins at the least of what they say.
+    whole = told.group_by(["partition", "segment"]).aggregate([("first", "min")])
+    partition, segment, first = (whole[name].to_numpy() for name in ("partition", "segment", "first_min"))
     firsts, starts = {}, {}
     for p in np.unique(partition).tolist():
         own = partition == p

@@ -59,10 +59,10 @@ def measure(distribution: str, size: int, runs: int, seed: int) -> Error:
     kind = "BIGINT" if numbers.dtype.kind == "i" else "DOUBLE"
     plan = plan_of({"distinct": (kind, {}), "quantiles": (kind, {"at": AT})})
     begun = time.perf_counter()
-    db.execute(f"CREATE TABLE states AS {plan.aggregate()}")
+    db.execute(f'CREATE TABLE ":states" AS {plan.aggregate()}')
     found = db.sql(plan.present()).fetchall()
     seconds = time.perf_counter() - begun
-    [(buckets,)] = db.sql("SELECT max(len(quantiles)) FROM states").fetchall()
+    [(buckets,)] = db.sql('SELECT max(len(quantiles)) FROM ":states"').fetchall()
     of_distinct, of_quantiles = [], [0.0]
     for (_, distinct, *quantiles), values in zip(found, np.sort(numbers.reshape(runs, size)), strict=True):
         exact = 1 + np.count_nonzero(np.diff(values))

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -23,6 +24,7 @@ class Log:
     """Random records of two partitions, and what is true of each, by the definitions."""
 
     def __init__(self, source: random.Random) -> None:
+        self.source = source
         self.records: list[dict] = []
         self.segments: list[int] = []
         self.versions: list[int] = []
@@ -65,8 +67,9 @@ def log(request: pytest.FixtureRequest) -> Log:
 
 def test_every_record_has_the_segment_and_the_version_that_the_log_fixes(log: Log) -> None:
     rows = pa.Table.from_pylist(log.records, schema=RAW_SCHEMA)
-    middle = len(rows) // 3
-    parts = [survey(rows.slice(middle), SEGMENT_MS), survey(rows.slice(0, middle), SEGMENT_MS)]
+    cuts = sorted({0, len(rows), *(log.source.randrange(len(rows)) for _ in range(9))})
+    parts = [survey(rows.slice(first, end - first), SEGMENT_MS) for first, end in pairwise(cuts)]
+    log.source.shuffle(parts)
     found = timeline(parts, announcements(rows), {0: {"users": 1}, 1: {"users": 1}})
     partition, offset = rows["partition"].to_numpy(), rows["offset"].to_numpy()
     assert found.segments(partition, offset).tolist() == log.segments

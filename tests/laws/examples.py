@@ -118,10 +118,11 @@ def draw(chosen: int, examples: int = EXAMPLES) -> Examples:
 
     one()
     assert len(drawn) >= examples, f"only {len(drawn)} of {examples} examples were drawn"
-    return _packed(drawn[:examples])
+    return packed(drawn[:examples])
 
 
-def _packed(drawn: list[list[tuple]]) -> Examples:
+def packed(drawn: list[list[tuple]]) -> Examples:
+    """Batches of events, each a tuple of its part, its event_time in ms and g, n, d, f, s, b and w."""
     events, columns = [], {name: [] for name in [*RAW_SCHEMA.names, "example", "part"]}
     for number, batch in enumerate(drawn):
         events.append([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pkgutil
 import random
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import lake.measures
 from lake.kernel import Kernel
 from lake.measures import MEASURES, Compiled, Measure
 from tests.laws.algebra import BY, broken_laws
-from tests.laws.examples import EXAMPLES, SEED, VIEW, laws_domain
+from tests.laws.examples import EXAMPLES, PARTS, SEED, VIEW, laws_domain, packed
 from tests.laws.line import LINES
 
 
@@ -57,8 +58,18 @@ def _unlawful(state: str, merge: str) -> Measure:
     ],
     ids=["floating sum", "mean of means", "last to arrive", "count of counts"],
 )
-def test_negative_control_an_unlawful_measure_is_found(monkeypatch, examples, measure, of, breaks) -> None:
+def test_negative_control_an_unlawful_measure_is_found(monkeypatch, measure, of, breaks) -> None:
     monkeypatch.setitem(MEASURES, "unlawful", measure)
+    # Two and three events in every order and every order of their parts: what breaks the laws is there in any case.
+    values = [(1, 0.1), (2, 0.2), (6, 0.3)]
+    examples = packed(
+        [
+            [(part, 0, "x", n, None, f, None, None, None) for part, (n, f) in zip(parts, ordered, strict=True)]
+            for count in (2, 3)
+            for ordered in permutations(values, count)
+            for parts in permutations(range(PARTS), count)
+        ]
+    )
     domain = laws_domain({"v": {"group_by": {"g": "g"}, "measures": {"m": {"unlawful": of}, "events": "count"}}})
     broken = broken_laws(Kernel, domain, examples.records, random.Random(SEED))
     assert broken.keys() == {"m"}

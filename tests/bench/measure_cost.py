@@ -30,7 +30,7 @@ def measure(kind: str) -> tuple[float, float]:
         f" CAST(md5_number_lower(i::VARCHAR) % 1000000 AS {duckdb_type}) AS x FROM range({EVENTS}) AS t(i)"
     )
     making = _least(db, f"CREATE OR REPLACE TABLE one AS {plan.aggregate()}")
-    db.execute("CREATE TABLE \":states\" AS FROM one UNION ALL FROM one")
+    db.execute('CREATE TABLE ":states" AS FROM one UNION ALL FROM one')
     merging = _least(db, f"CREATE OR REPLACE TABLE merged AS {plan.merge()}")
     return making / EVENTS * 1e9, merging / GROUPS * 1e6
 

@@ -38,7 +38,7 @@ def start_session(settings: Settings, name: str) -> SparkSession:
 
 def without_secrets(settings: Settings) -> Settings:
     """The settings as they may travel in a task; the workers have the keys in their environment, as the JVM does."""
-    return settings.model_copy(update={"s3_secret_key": SecretStr(""), "store_url": SecretStr("")})
+    return settings.model_copy(update={name: SecretStr("") for name, value in settings if isinstance(value, SecretStr)})
 
 
 def with_secrets(settings: Settings) -> Settings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +56,33 @@ class Settings(BaseSettings):
     spark_driver_memory: str = "1g"
     broadcast_rows: int = Field(1_000_000, ge=0)
     """A dimension with more rows is joined by a shuffle instead of being read whole by every task."""
+
+    dashboard_url: str = ""
+    """Where people open the dashboard; Airflow's tasks link to it."""
+    alert_webhook: SecretStr = SecretStr("")
+    """A URL to which a failed task posts a small JSON document; most such URLs are secrets themselves."""
+    dimension_sources: str = ""
+    """What `load_dimensions` loads every day: NAME=SOURCE or NAME=SOURCE#TABLE, spaces between. No passwords."""
+
+    submit: Literal["process", "kubernetes"] = "process"
+    """Where Airflow runs a program: in a process of its worker, or in a pod of its own."""
+    kubernetes_image: str = ""
+    """The image of those pods and of Spark's executors, with this package and Spark's jars in it."""
+    kubernetes_namespace: str = "tidemark"
+    kubernetes_service_account: str = "tidemark-jobs"
+    kubernetes_config_map: str = "tidemark"
+    """Its entries are the pods' environment: settings that are no secrets."""
+    kubernetes_secret: str = "tidemark"
+    """As well, with the secrets: TIDEMARK_S3_ACCESS_KEY, TIDEMARK_S3_SECRET_KEY, TIDEMARK_STORE_URL."""
+    kubernetes_jars_dir: str = "/opt/tidemark/jars"
+    kubernetes_cpu: str = "1"
+    kubernetes_memory: str = "2Gi"
+    """Of a program's pod, which with Spark is the driver."""
+    spark_executors: int = Field(2, ge=1)
+    spark_executor_cores: int = Field(1, ge=1)
+    spark_executor_memory: str = "1g"
+    spark_executor_overhead: str = "2g"
+    """Of each executor, outside of its JVM: that is where the kernel runs."""
 
     def runs(self, domain: str) -> bool:
         """Whether a declared domain is among `domains`."""

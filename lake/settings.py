@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     spark_driver_memory: str = "1g"
     broadcast_rows: int = Field(1_000_000, ge=0)
     """A dimension with more rows is joined by a shuffle instead of being read whole by every task."""
+    tile_events: int = Field(20_000_000, ge=1)
+    """A slice with more offsets is built as several tiles, divided between segments; each commits alone."""
 
     dashboard_url: str = ""
     """Where people open the dashboard; Airflow's tasks link to it."""

@@ -1,7 +1,8 @@
 """Builds one slice of a domain: `python -m jobs.build_mart --domain shop --t1 2026-11-21T09:00:00Z`.
 
-Invariant: running it twice, at once, late or as a zombie gives the same marts. Each view commits alone, so a build that
-was refused for one view has still done the others, and can be run again as it is.
+Invariant: running it twice, at once, late or as a zombie gives the same marts. Each view commits alone, tile after
+tile if the slice is too large for one. So a build that was refused for one view, or was killed, has still done what it
+had done, and can be run again as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from jobs.columns import spark_schema
 from jobs.report import Built, report
 from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
+from jobs.split import split
 from jobs.tile import commit_tile, take_turn
+from jobs.tiling import tiling_of
 from jobs.trim import forget_generations, trim_store
-from lake.cuts import EPOCH, boundaries_around, format_time, parse_time
+from lake.cuts import Cut, boundaries_around, format_time, parse_time
 from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
@@ -48,40 +51,69 @@ class Build:
         self._raw = Raw(settings, domain)
         self._version = self._raw.table()
         self._session: SparkSession | None = None
-        self._id = secrets.token_hex(8)
+        self._id = ""
+        self._cuts: dict[datetime, Cut] = {}
+        self._split: dict[datetime, list[Span]] = {}
         self.built: list[Built] = []
         self.refused: list[TidemarkError] = []
 
     def run(self, views: Iterable[str] | None, t0: datetime | None) -> None:
-        """Build the views (None: all), each from t0 (None: its frontier). Refusals are kept, not raised."""
-        self._check_times(t0)
-        starts: dict[datetime, list[str]] = {}
-        for view in self._named(views):
-            try:
-                start = self._start(view, t0)
-            except TileRefused as refusal:
-                self.refused.append(refusal)
-                continue
-            if start is not None:
-                starts.setdefault(start, []).append(view)
-        for start, group in sorted(starts.items()):
-            self._build(start, group)
+        """Build the views and let go of the speed states that they have come to hold; arguments as `build_tiles`."""
+        self.build_tiles(views, t0)
         self._trim()
 
-    def _build(self, t0: datetime, views: list[str]) -> None:
-        span = self._span(t0)
-        todo = []
+    def build_tiles(self, views: Iterable[str] | None, t0: datetime | None) -> None:
+        """Build the views (None: all), each from t0 (None: its frontier). Refusals are kept, not raised.
+
+        A view that was refused one tile gets none after it.
+        """
+        self._check_times(t0)
+        spans: dict[tuple[datetime, datetime], Span] = {}
+        wanted: dict[tuple[datetime, datetime], list[str]] = {}
+        for view in self._named(views):
+            for span in self._spans(view, t0):
+                spans[span.t0, span.t1] = span
+                wanted.setdefault((span.t0, span.t1), []).append(view)
+        stopped: set[str] = set()
+        for number, times in enumerate(sorted(spans), 1):
+            if len(spans) > 1:
+                self._say(f"tile {number} of {len(spans)}")
+            stopped |= self._build(spans[times], [view for view in wanted[times] if view not in stopped])
+
+    def _spans(self, view: str, t0: datetime | None) -> list[Span]:
+        """The tiles to build of a view, in order; those that are done already are told."""
+        try:
+            tiling = tiling_of(view, unbroken(self._tiles(view)), t0, self._t1)
+        except TileRefused as refusal:
+            self.refused.append(refusal)
+            return []
+        for manifest in tiling.present:
+            self._done(view, "present", manifest, 0.0)
+        again = [self._span(*times) for times in tiling.again]
+        return again if tiling.rest is None else self._parts(tiling.rest)
+
+    def _parts(self, t0: datetime) -> list[Span]:
+        """[t0, t1) in tiles that are not too large."""
+        if t0 not in self._split:
+            self._split[t0] = split(self._raw, self._version, self._span(t0, self._t1), self._settings.tile_events)
+        return self._split[t0]
+
+    def _build(self, span: Span, views: list[str]) -> set[str]:
+        """Compute the span once and commit it to each of the views; those that were refused."""
+        todo, refused = [], set()
         for view in views:
             try:  # before the work as well as before the commit
                 check_tile(self._tiles(view), self._manifest(view, Slice(span, None, {})))
                 todo.append(view)
             except TileRefused as refusal:
                 self.refused.append(refusal)
+                refused.add(view)
         if not todo:
-            return
+            return refused
+        self._id = secrets.token_hex(8)  # one a tile, since a commit is known by it
         session = self._started()
         self._say(f"reading [{format_time(span.t0)}, {format_time(span.t1)}) of raw/{self._domain.name}")
-        computed = compute(session, self._domain, self._raw, self._version, span, self._announced(t0))
+        computed = compute(session, self._domain, self._raw, self._version, span, self._announced(span.t0))
         repeated = f", {computed.duplicates} duplicates" if self._domain.dedup else ""
         self._say(
             f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers"
@@ -92,8 +124,10 @@ class Build:
                 self._commit(session, view, computed)
             except TileRefused as refusal:
                 self.refused.append(refusal)
+                refused.add(view)
         if computed.parcels is not None:
             computed.parcels.unpersist()
+        return refused
 
     def _commit(self, session: SparkSession, view: str, computed: Slice) -> None:
         began = time.monotonic()
@@ -119,24 +153,11 @@ class Build:
         except RedisError as error:
             self._say(f"the speed store was not trimmed ({error}); the next build will do it")
 
-    def _start(self, view: str, t0: datetime | None) -> datetime | None:
-        """Where this view's slice begins; None if its tile ends at T1 already."""
-        if t0 is not None:
-            return t0
-        tiles = unbroken(self._tiles(view))
-        frontier = tiles[-1].t1 if tiles else EPOCH
-        if frontier == self._t1:
-            self._done(view, "present", tiles[-1], 0.0)
-            return None
-        if frontier > self._t1:
-            raise TileRefused(
-                f"{view} is built up to {format_time(frontier)} already, beyond t1 {format_time(self._t1)}; "
-                "to rebuild a tile give its t0 and t1"
-            )
-        return frontier
-
-    def _span(self, t0: datetime) -> Span:
-        return Span(t0, self._t1, *(self._raw.cut(t, self._version) for t in (t0, self._t1)))
+    def _span(self, t0: datetime, t1: datetime) -> Span:
+        for t in (t0, t1):
+            if t not in self._cuts:
+                self._cuts[t] = self._raw.cut(t, self._version)
+        return Span(t0, t1, self._cuts[t0], self._cuts[t1])
 
     def _announced(self, t0: datetime) -> Mapping[int, Versions]:
         """The dimensions' versions announced before T0; tiles are read for them only where there are dimensions."""

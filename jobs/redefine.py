@@ -76,7 +76,7 @@ def _frontiers(settings: Settings, domain: Domain, views: list[str]) -> dict[str
 
 
 def _build(settings: Settings, version: Version, t1: datetime, say: Say) -> list[Built]:
-    """The marts that are behind `t1`, each as one tile from its own frontier: a new definition's from the beginning."""
+    """The marts that are behind `t1`, each from its own frontier: a new definition's from the beginning."""
     domain = version.domain
     frontiers = _frontiers(settings, domain, [*domain.stored_views, QUARANTINE])
     behind = [view for view, frontier in frontiers.items() if frontier < t1]

@@ -115,7 +115,7 @@ def _marks(
     since = max(span.t0 - back, EPOCH)
     wider = Span(since, span.t1, raw.cut(since, version), span.end)
     # Announcements before the slice are in `announced` already: that they come twice changes no maximum.
-    timeline = read_timeline(raw, _files(raw, version, wider), wider.start, wider.end, seconds, announced)
+    timeline = read_timeline(raw, files_of(raw, version, wider), wider.start, wider.end, seconds, announced)
     repeats = REPEATS.empty_table()
     if domain.dedup:
         found = repeats_in(session, _task_files(raw, domain, version, wider), timeline)
@@ -124,10 +124,10 @@ def _marks(
 
 
 def _task_files(raw: Raw, domain: Domain, version: DeltaTable, span: Span) -> TaskFiles:
-    return TaskFiles(raw.settings, domain, _tasks(_files(raw, version, span)), span.start, span.end)
+    return TaskFiles(raw.settings, domain, _tasks(files_of(raw, version, span)), span.start, span.end)
 
 
-def _files(raw: Raw, version: DeltaTable, span: Span) -> list[RawFile]:
+def files_of(raw: Raw, version: DeltaTable, span: Span) -> list[RawFile]:
     """The files that may hold records of the span: by offsets; times only spare reading what lies far off."""
     after = span.t0 - CLOCK_MARGIN if span.t0 > EPOCH else EPOCH
     return [

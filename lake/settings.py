@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """A dimension with more rows is joined by a shuffle instead of being read whole by every task."""
     tile_events: int = Field(20_000_000, ge=1)
     """A slice with more offsets is built as several tiles, divided between segments; each commits alone."""
+    vacuum_hours: int = Field(168, ge=1)
+    """How long files that no version needs any more are kept: longer than any reader or writer may pause and go on."""
 
     dashboard_url: str = ""
     """Where people open the dashboard; Airflow's tasks link to it."""

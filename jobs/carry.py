@@ -48,23 +48,23 @@ def carry(records: DataFrame, domain: Domain, by: By = (), held_bytes: int = HEL
     """
     run = partial(_run_batches, domain=domain, by=by, held_bytes=held_bytes)
     parcels = records.select(*RAW_SCHEMA.names, *by).mapInArrow(run, spark_schema(PARCEL))
-    return _together(parcels, domain, by, held_bytes)
+    return merge_parcels(parcels, domain, by, held_bytes)
 
 
 def carry_files(session: SparkSession, files: TaskFiles, marks: Marks) -> DataFrame:
     """The same for the records of raw's files; `marks` are theirs."""
     parcels = files.map(session, partial(_run_files, domain=files.domain, marks=marks), PARCEL)
-    return _together(parcels, files.domain, (), HELD_BYTES)
+    return merge_parcels(parcels, files.domain)
 
 
 def carry_prepared(records: DataFrame, settings: Settings, domain: Domain, parse: Parse) -> DataFrame:
     """The same for records that Spark has joined; `parse` lets the kernel take them in."""
     run = partial(_run_joined, settings=without_secrets(settings), domain=domain, parse=parse)
-    return _together(records.mapInArrow(run, spark_schema(PARCEL)), domain, (), HELD_BYTES)
+    return merge_parcels(records.mapInArrow(run, spark_schema(PARCEL)), domain)
 
 
-def _together(parcels: DataFrame, domain: Domain, by: By, held_bytes: int) -> DataFrame:
-    """The shuffle on the keys, and the merge after it."""
+def merge_parcels(parcels: DataFrame, domain: Domain, by: By = (), held_bytes: int = HELD_BYTES) -> DataFrame:
+    """The shuffle on the keys, and the merge after it: parcels in which each key is in one row of one parcel."""
     merge = partial(_merge, domain=domain, by=by, held_bytes=held_bytes)
     placed = parcels.repartition(SHUFFLE_PARTITIONS, "view", "bucket").sortWithinPartitions("view", "bucket")
     return placed.mapInArrow(merge, spark_schema(PARCEL))

@@ -12,7 +12,7 @@ and states.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -91,7 +91,7 @@ def check_tile(existing: Iterable[Manifest], new: Manifest) -> str:
                 return "replace"
             raise TileRefused(
                 f"{new.span} starts like tile {manifest.span} but has other cuts ({new.cut_start} to {new.cut_end}, "
-                f"there {manifest.cut_start} to {manifest.cut_end}); rebuild that tile as it is"
+                f"there {manifest.cut_start} to {manifest.cut_end}); {_rebuild(manifest)}"
             )
     run = unbroken(existing)
     end, cut = (run[-1].t1, run[-1].cut_end) if run else (EPOCH, {})
@@ -101,15 +101,19 @@ def check_tile(existing: Iterable[Manifest], new: Manifest) -> str:
             f"build [{format_time(end)}, {format_time(new.t0)}) first"
         )
     if new.t0 < end:
-        raise TileRefused(
-            f"{new.span} lies before the frontier {format_time(end)} and equals no tile; rebuild whole tiles"
-        )
+        [holder] = (manifest for manifest in run if manifest.t0 < new.t0 < manifest.t1)
+        raise TileRefused(f"{new.span} is no tile, but begins within tile {holder.span}; {_rebuild(holder)}")
     if new.cut_start != cut:
         raise TileRefused(
             f"{new.span} starts with cut {new.cut_start}, but the frontier {format_time(end)} has cut {cut}: "
             "raw has changed since; run `tidemark verify`"
         )
     return "append"
+
+
+def _rebuild(tile: Manifest) -> str:
+    """What to do instead of building a part of a tile, which may be one of old slices that were folded."""
+    return f"rebuild that tile as a whole, with --t0 {format_time(tile.t0)} --t1 {format_time(tile.t1)}"
 
 
 @dataclass(frozen=True)
@@ -212,10 +216,12 @@ def announced_before(t: datetime, runs: Iterable[Sequence[Manifest]]) -> dict[in
     return highest
 
 
-def manifests(table: DeltaTable, settings: Settings, uri: str) -> list[Manifest]:
-    """The same in this version."""
+def manifests(table: DeltaTable, settings: Settings, uri: str, tiles: Collection[str] | None = None) -> list[Manifest]:
+    """The same in this version; with `tiles`, of those of these names."""
     found = []
     for file in data_files(table):
+        if tiles is not None and file[f"partition.{TILE}"] not in tiles:
+            continue
         rows = read_file(settings, uri, file["path"], [MANIFEST])
         found += [Manifest.model_validate_json(m) for m in rows[MANIFEST].drop_null().to_pylist()]
     return found

@@ -8,10 +8,10 @@ PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup demo down status clean check format laws test
+.PHONY: help doctor setup demo down status clean check format laws bench-batch test
 
 help: ## this text
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 	@echo
 	@echo '  Ports: TIDEMARK_PORT_KAFKA=29092 make demo (also _MINIO, _STORE, _AIRFLOW, _DASHBOARD, ...).'
 	@echo '  State: .tidemark, or TIDEMARK_HOME. Tools: ~/.cache/tidemark, or XDG_CACHE_HOME.'
@@ -45,6 +45,9 @@ format: $(ENV) ## format the code
 
 laws: setup ## the laws of every measure on every carrier, 100,000 examples each: about an hour
 	LAWS_EXAMPLES=100000 $(PYTHON) -m pytest tests/laws
+
+bench-batch: setup ## what the batch layer costs, on this machine: about an hour; BENCH="--parts slices --sizes 10000" a part
+	$(PYTHON) -m tests.bench.bench_batch $(BENCH)
 
 test: setup ## all tests, against real servers of their own; PYTEST="-k name" picks some
 	$(PYTHON) -m pytest $(PYTEST)

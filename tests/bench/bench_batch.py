@@ -1,0 +1,81 @@
+"""What the batch layer costs: `python -m tests.bench.bench_batch`, or a part of it, as `--parts slices --sizes 10000`.
+
+Parts: `slices` (a build's cost by the slice's size and by how much history lies before it), `native` (the kernel
+through Spark against the same aggregation by hand in Spark and in DuckDB), `files` (ten thousand small files of raw
+before and after compaction), `start` (where a small slice's time goes). An answer that is not the truth ends the run.
+
+What a part has measured is kept in the file `--results`, so that parts can be run one at a time; a table of all that
+is known comes out at the end, and the same as one JSON document on the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.bench.batch_native import measure_native
+from tests.bench.batch_report import figures, machine, table
+from tests.bench.batch_slices import measure_slices
+from tests.bench.batch_start import measure_start
+from tests.bench.bench_lake import BenchLake, bench_lake
+from tests.bench.small_files import measure_files
+
+Cells = Iterable[tuple[str, dict]]
+"""(name of a cell, its figures), each as soon as it is measured."""
+
+PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
+    "slices": lambda lake, told: measure_slices(lake, told.sizes, told.histories, told.repeats, told.cold),
+    "native": lambda lake, told: measure_native(lake, told.events, told.compared),
+    "files": lambda lake, told: measure_files(lake, told.files),
+    "start": lambda lake, told: measure_start(lake, told.cold),
+}
+
+
+def main() -> None:
+    told = _arguments()
+    known: dict[str, dict[str, dict]] = json.loads(told.results.read_text()) if told.results.exists() else {}
+    for part in told.parts:
+        with bench_lake() as lake:
+            for cell, found in PARTS[part](lake, told):
+                print(f"{part} {cell}: {json.dumps(found)}", file=sys.stderr, flush=True)
+                known.setdefault(part, {})[cell] = found
+                told.results.parent.mkdir(parents=True, exist_ok=True)
+                told.results.write_text(json.dumps(known, indent=1))
+    described = machine()
+    print(described, table(known), sep="\n\n")
+    print(json.dumps({"machine": described, "figures": figures(known), "measured": known}))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.bench_batch", description="What the batch layer costs."
+    )
+    parser.add_argument("--parts", type=_names, default=list(PARTS), help=f"of {', '.join(PARTS)}; all of them")
+    parser.add_argument("--sizes", type=_numbers, default=[10**4, 10**5, 10**6, 10**7], help="events of a slice")
+    parser.add_argument("--histories", type=_numbers, default=[0, 1, 10], help="history, as multiples of the slice")
+    parser.add_argument("--repeats", type=int, default=5, help="of each warm build")
+    parser.add_argument("--cold", type=int, default=3, help="repeats of each build with a session of its own")
+    parser.add_argument("--events", type=int, default=10**6, help="in the comparison with native Spark")
+    parser.add_argument("--compared", type=int, default=5, help="repeats of that comparison")
+    parser.add_argument("--files", type=int, default=10**4, help="small files of raw")
+    parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_batch.json"), help="what is known so far")
+    return parser.parse_args()
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in PARTS:
+            raise argparse.ArgumentTypeError(f"there is no part '{name}'; parts are {', '.join(PARTS)}")
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ all marts of the shop as shipped, and what it committed is compared with the tru
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from lake.cuts import format_time
 from tests.bench.arms import Arm
@@ -18,8 +19,17 @@ from tests.bench.shop_records import ShopRecords
 PARTITIONS = 4
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How often each slice is built: warm ones that do not count, then those that do, and cold ones."""
+
+    warm_ups: int
+    warm: int
+    cold: int
+
+
 def measure_slices(
-    lake: BenchLake, sizes: Sequence[int], histories: Sequence[int], repeats: int, cold: int
+    lake: BenchLake, sizes: Sequence[int], histories: Sequence[int], repeats: Repeats
 ) -> Iterator[tuple[str, dict]]:
     for size in sizes:
         records = ShopRecords(size, T0, PARTITIONS)
@@ -30,7 +40,7 @@ def measure_slices(
             for hours, made in slices.items():
                 lake.copy_tiles(made.domain, records, hours)
             warm: dict[int, list] = {hours: [] for hours in histories}
-            for turn in range(-1, repeats):
+            for turn in range(-repeats.warm_ups, repeats.warm):
                 for hours in _rotated(histories, turn):
                     made = slices[hours]
                     lake.forget_tile(made.domain, made.t0)
@@ -39,7 +49,7 @@ def measure_slices(
                     if turn >= 0:
                         warm[hours].append(answer)
         colds: dict[int, list[Cold]] = {hours: [] for hours in histories}
-        for turn in range(cold):
+        for turn in range(repeats.cold):
             for hours in _rotated(histories, turn):
                 made = slices[hours]
                 lake.forget_tile(made.domain, made.t0)

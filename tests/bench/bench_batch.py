@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.batch_native import measure_native
 from tests.bench.batch_report import figures, machine, table
-from tests.bench.batch_slices import measure_slices
+from tests.bench.batch_slices import Repeats, measure_slices
 from tests.bench.batch_start import measure_start
 from tests.bench.bench_lake import BenchLake, bench_lake
 from tests.bench.small_files import measure_files
@@ -27,7 +27,9 @@ Cells = Iterable[tuple[str, dict]]
 """(name of a cell, its figures), each as soon as it is measured."""
 
 PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
-    "slices": lambda lake, told: measure_slices(lake, told.sizes, told.histories, told.repeats, told.cold),
+    "slices": lambda lake, told: measure_slices(
+        lake, told.sizes, told.histories, Repeats(told.warm_ups, told.repeats, told.cold)
+    ),
     "native": lambda lake, told: measure_native(lake, told.events, told.compared),
     "files": lambda lake, told: measure_files(lake, told.files),
     "start": lambda lake, told: measure_start(lake, told.cold),
@@ -56,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parts", type=_names, default=list(PARTS), help=f"of {', '.join(PARTS)}; all of them")
     parser.add_argument("--sizes", type=_numbers, default=[10**4, 10**5, 10**6, 10**7], help="events of a slice")
     parser.add_argument("--histories", type=_numbers, default=[0, 1, 10], help="history, as multiples of the slice")
+    parser.add_argument("--warm-ups", type=int, default=1, help="of each slice, before its repeats")
     parser.add_argument("--repeats", type=int, default=5, help="of each warm build")
     parser.add_argument("--cold", type=int, default=3, help="repeats of each build with a session of its own")
     parser.add_argument("--events", type=int, default=10**6, help="in the comparison with native Spark")

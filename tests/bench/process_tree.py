@@ -42,7 +42,7 @@ def pss_bytes(pid: int) -> int:
 class Peak:
     """`with Peak(pid) as peak: ...`: the largest memory (`pss`, bytes) and the last known CPU time (`cpu`, seconds)."""
 
-    def __init__(self, pid: int, every_seconds: float = 0.25) -> None:
+    def __init__(self, pid: int, every_seconds: float = 0.5) -> None:
         self.pss, self.cpu = 0, 0.0
         self._pid, self._every = pid, every_seconds
         self._over = threading.Event()

@@ -11,20 +11,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import (
-    DAG,
-    Asset,
-    AssetAlias,
-    CronDataIntervalTimetable,
-    Param,
-    get_current_context,
-    task,
-    task_group,
-)
+from airflow.sdk import DAG, Asset, AssetAlias, CronDataIntervalTimetable, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.request import EVERY, built_tiles, covered, read_domains, read_request, rebuilt
-from dags.run_module import RunModule
+from dags.forms import TRIES, choose, domain_param, time_param
+from dags.request import EVERY, built_tiles, covered, read_request, rebuilt
+from dags.seal_cut import SealCut
+from dags.submit import submit
 from lake.cuts import EPOCH, format_time, parse_time
 from lake.registry import live_domain
 from lake.settings import load_settings
@@ -56,15 +49,6 @@ SCHEDULE = os.environ.get("TIDEMARK_SCHEDULE", "0 * * * *")
 # Since when each interval of the schedule gets a tile of its own. Without it the schedule begins with the newest one,
 # whose slice reaches back to the beginning of the log; that is as complete, only coarser.
 SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
-# Airflow checks no format, but patterns: what is no time is refused by the form, before there is a run.
-TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?$"
-SETTINGS = load_settings()
-DOMAINS = sorted(path.stem for path in SETTINGS.domains_dir.glob("*.yaml") if SETTINGS.runs(path.stem))
-
-
-def seal_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
-    request = read_request(load_settings(), context)
-    return ["seal", "--domain", domain, "--at", format_time(request.t1)]
 
 
 def build_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
@@ -80,10 +64,13 @@ def build_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
     return ["--domain", domain, *start, "--t1", format_time(request.t1)]
 
 
-@task(execution_timeout=timedelta(minutes=1))
-def choose() -> list[str]:
-    """The domains that this run builds."""
-    return read_domains(DOMAINS, get_current_context())
+def tell_build(built: Any) -> str:
+    """The slice and its size, for the task's label."""
+    views = built["views"]
+    if not views:
+        return "nothing to build"
+    start, end = min(view["t0"] for view in views), max(view["t1"] for view in views)
+    return f"[{start}, {end}), {sum(view['rows'] for view in views)} rows of {views[0]['events']} events"
 
 
 @task(outlets=[MARTS], execution_timeout=timedelta(minutes=5))
@@ -107,17 +94,6 @@ def publish(built: Any, *, outlet_events: Any = None) -> None:
     outlet_events[MARTS].add(Asset(f"marts/{name}", uri=settings.table_uri("marts", name)), extra=extra)
 
 
-def _time(title: str, if_empty: str) -> Param:
-    return Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        pattern=TIME,
-        title=title,
-        description=f"{if_empty} A multiple of the segment length, UTC.",
-    )
-
-
 with DAG(
     dag_id="build_marts",
     description="For each domain seal a cut, build one slice of its marts in Spark, publish the asset.",
@@ -127,39 +103,34 @@ with DAG(
     catchup=SCHEDULE_START is not None,
     max_active_runs=1,
     tags=["batch", "marts"],
-    default_args={"owner": "tidemark", "retries": 2, "retry_delay": timedelta(seconds=15)},
+    default_args=TRIES,
     params={
-        "domain": Param(
-            EVERY,
-            type="string",
-            enum=[EVERY, *DOMAINS],
-            title="Domain",
-            description=f"Whose views are built, all of them and the quarantine; {EVERY} for every domain, one by one.",
+        "domain": domain_param(
+            f"Whose views are built, all of them and the quarantine; {EVERY} for every domain, one by one."
         ),
-        "t0": _time("T0, the slice's start", "Leave it empty to go on from each view's frontier."),
-        "t1": _time("T1, the slice's end (excluded)", "Leave it empty to build up to now."),
+        "t0": time_param("T0, the slice's start", "Leave it empty to go on from each view's frontier."),
+        "t1": time_param("T1, the slice's end (excluded)", "Leave it empty to build up to now."),
     },
 ) as dag:
 
     @task_group(prefix_group_id=False)
     def build_slice(domain: Any) -> None:
         """One domain's slice."""
-        seal = RunModule(
+        seal = SealCut(
             task_id="seal",
-            module="lake.cli",
             domain=domain,
-            arguments=seal_arguments,
-            execution_timeout=timedelta(minutes=15),
+            execution_timeout=timedelta(minutes=3),
             map_index_template="{{ task.domain }}",
-            doc_md="Make cut(T) final: a marker in every partition, awaited in raw.",
+            doc_md="Make cut(T) final: a marker in every partition, awaited in raw. Waits without holding a worker.",
         )
-        build = RunModule(
+        build = submit(
             task_id="build",
             module="jobs.build_mart",
             domain=domain,
             arguments=build_arguments,
+            spark=True,
+            tell=tell_build,
             execution_timeout=timedelta(hours=2),
-            map_index_template="{{ task.domain }}",
             max_active_tis_per_dagrun=1,
             doc_md="Compute the slice in one Spark session; each view's tile and manifest are one commit.",
         )

@@ -1,4 +1,4 @@
-"""What a run of `build_marts` is asked to build, read from its parameters or its place in the schedule.
+"""What a run is asked to do, read from its parameters or its place in the schedule.
 
 Invariant: a Request is a slice between two segment boundaries, and the same run gives the same T
 at every try.
@@ -56,6 +56,15 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
     if t0 is not None and t0 >= t1:
         raise BadRequest(f"t0={format_time(t0)} is not before t1={format_time(t1)}; a slice [t0, t1) needs t0 < t1")
     return Request(t0, t1)
+
+
+def read_range(settings: Settings, context: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """The parameters `from` and `to`: [from, to), None being everything on that side. Raises BadRequest."""
+    params, seconds = context["params"], settings.segment_seconds
+    start, end = (_time(name, params.get(name), seconds) for name in ("from", "to"))
+    if start is not None and end is not None and start >= end:
+        raise BadRequest(f"from={format_time(start)} is not before to={format_time(end)}; tiles are in [from, to)")
+    return start, end
 
 
 def rebuilt(tiles: Mapping[str, list[Manifest]], t1: datetime) -> datetime | None:

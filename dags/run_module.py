@@ -11,40 +11,45 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from tempfile import TemporaryFile
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
-from lake.errors import TidemarkError
+from dags.masking import mask_secrets
+from dags.program import Arguments, Program, last_words
+from lake.settings import load_settings
 
 
-class RunModule(BaseOperator):
+class RunModule(Program, BaseOperator):
     """`python -m <module> <arguments> --json`: its stderr is the task's log, the document on its stdout the XCom.
 
-    `arguments` is called with the domain that it works on and the task's context. A TidemarkError that it raises fails
-    the task for good, since asking again would not help; a program that ends with an error is tried again, its last
-    words being the error.
+    A program that ends with an error is tried again, its last words being the error.
     """
 
     template_fields = ("domain",)
 
     def __init__(
-        self, *, module: str, domain: Any, arguments: Callable[[str, Mapping[str, Any]], Sequence[str]], **options: Any
+        self,
+        *,
+        module: str,
+        domain: Any,
+        arguments: Arguments,
+        tell: Callable[[Any], str] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self.module = module
         self.domain = domain
-        self.arguments = arguments
+        self.make_arguments = arguments
+        self.tell = tell
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> Any:
-        try:
-            arguments = [*self.arguments(self.domain, context), "--json"]
-        except TidemarkError as error:
-            raise AirflowFailException(str(error)) from None
+        mask_secrets(load_settings())
+        arguments = self.ask_arguments(context)
         self.log.info("python -m %s %s", self.module, " ".join(arguments))
         with TemporaryFile("w+") as document:
             self._process = subprocess.Popen(
@@ -57,13 +62,14 @@ class RunModule(BaseOperator):
                 start_new_session=True,
             )
             said = [line.rstrip() for line in self._told(self._process)]
-            if code := self._process.wait():
-                words = "\n".join(said[-20:]) or "it said nothing"
-                raise AirflowException(f"{self.module} ended with {code}:\n{words}")
+            code = self._process.wait()
             document.seek(0)
-            result = json.load(document)
-            self.log.info("done: %s", result)
-            return result
+            if code:
+                # What it found may be in the document alone, as the mismatches of a verification.
+                raise AirflowException(f"{self.module} ended with {code}:\n{last_words(said or document.readlines())}")
+            self.result = json.load(document)
+            self.log.info("done: %s", self.result)
+            return self.result
 
     def on_kill(self) -> None:
         """End the program and what it has started; called by Airflow on a time-out and on SIGTERM."""

@@ -137,6 +137,7 @@ def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[st
         # A schedule that began before the stack was down would first run for every hour it missed;
         # the first slice after a pause reaches back to the frontier anyway.
         "TIDEMARK_SCHEDULE_START": format_time(datetime.now(UTC)),
+        "TIDEMARK_DASHBOARD_URL": f"http://{HOST}:{ports.dashboard}",
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -1,7 +1,7 @@
-"""Runs build_marts once for each parameter set on the command line, and prints what came of it.
+"""Runs a DAG once for each set of parameters on the command line, and prints what came of it.
 
-One JSON document, last: for each run its state, its tasks' states, one a domain, and the extras of the asset events
-that it emitted.
+Each argument is a JSON object of parameters; "dag" names another DAG than build_marts. One JSON document, last: for
+each run its state, its tasks' states and labels, one a domain, their results, and the asset events that it emitted.
 """
 
 from __future__ import annotations
@@ -9,28 +9,39 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
 
 from airflow.models.asset import AssetEvent
+from airflow.sdk import DAG
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 
-from dags.build_marts import dag
 
-
-def run(conf: dict[str, str | None]) -> dict[str, object]:
+def run(dag: DAG, conf: dict[str, Any]) -> dict[str, object]:
     now = datetime.now(UTC)
+    for task in dag.tasks:
+        task.retries = 0
     result = dag.test(run_after=now, logical_date=now, run_conf=conf)
     with create_session() as session:
         events = session.query(AssetEvent).filter(AssetEvent.source_run_id == result.run_id).all()
         emitted = [{"uri": event.asset.uri, "extra": event.extra} for event in events]
     tasks: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
+    results: dict[str, list[Any]] = {}
     for instance in sorted(result.get_task_instances(), key=lambda each: each.map_index):
         tasks.setdefault(instance.task_id, []).append(str(instance.state))
-    return {"state": str(result.state), "tasks": tasks, "events": emitted}
+        labels.setdefault(instance.task_id, []).append(instance.rendered_map_index)
+        told = instance.xcom_pull(task_ids=instance.task_id, map_indexes=instance.map_index)
+        results.setdefault(instance.task_id, []).append(told)
+    return {"state": str(result.state), "tasks": tasks, "labels": labels, "results": results, "events": emitted}
 
 
 if __name__ == "__main__":
-    for task in dag.tasks:
-        task.retries = 0
     initdb()
-    print(json.dumps([run(json.loads(conf)) for conf in sys.argv[1:]]))
+    outcomes = []
+    for argument in sys.argv[1:]:
+        conf = json.loads(argument)
+        name = conf.pop("dag", "build_marts")
+        outcomes.append(run(import_module(f"dags.{name}").dag, conf))
+    print(json.dumps(outcomes))

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from kafka import KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lake.cuts import Cut, epoch_ms
@@ -69,6 +69,23 @@ class Log:
     def end(self) -> Cut:
         """The offset that the next record will get, for each partition."""
         return self._offsets(OffsetSpec.LATEST)
+
+    def first_since(self, t: datetime) -> Cut:
+        """For each partition, the first offset that Kafka has with an append_time >= t; its end where there is none."""
+        count, end = self.partitions(), self.end()
+        wanted = {TopicPartition(self._domain.topic, p): epoch_ms(t) for p in range(count)}
+        with self._admin() as admin:
+            found = admin.list_partition_offsets(wanted)
+        return {tp.partition: at.offset if at.offset >= 0 else end[tp.partition] for tp, at in found.items()}
+
+    def configuration(self, *names: str) -> dict[str, str]:
+        """The topic's settings of these names, as the brokers have them, defaults included."""
+        topic = self._domain.topic
+        with self._admin() as admin:
+            found = admin.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, topic, list(names))], config_filter="all"
+            )
+        return {name: found["topic"][topic][name]["value"] for name in names}
 
     def mark(self, t: datetime, partitions: int) -> dict[int, tuple[int, int]]:
         """Write one marker of `t` to each partition: partition -> (its offset, its append_time in ms).

@@ -9,13 +9,12 @@ import json
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from lake.errors import BadDomain
-from lake.expressions import nearest
+from lake.expressions import closest, nearest
 from lake.yaml_file import Path, YamlFile
 
 NAME_RULE = "lower-case letters, digits and _, a letter first, at most 63"
@@ -132,7 +131,7 @@ def sentence(error: Any, model: type[BaseModel], what: str = "") -> str:
 def _meant(unknown: Any, model: type[BaseModel]) -> str | None:
     """The key that an unknown one is nearest to."""
     *path, name = unknown["loc"]
-    return next(iter(get_close_matches(str(name), _model_at(model, tuple(path)).model_fields, n=1)), None)
+    return closest(str(name), _model_at(model, tuple(path)).model_fields)
 
 
 def shown(value: object) -> str:

@@ -20,6 +20,7 @@ TidemarkError
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,19 @@ class StoreFenced(TidemarkError):
     """A write to the speed store was refused because another reader has moved on."""
 
 
+def lake_away(endpoint: str, error: Exception) -> str:
+    """A sentence for whatever the lake's clients say when it does not answer: where, why, and what to do.
+
+    delta-rs says the cause in the last of many lines, coloured; Arrow says all in one.
+    """
+    lines = [re.sub(r"\x1b\[\d*m|↳", "", line).strip() for line in str(error).splitlines()]
+    cause = next((line for line in reversed(lines) if line), type(error).__name__)[:300]
+    return (
+        f"the lake does not answer at {endpoint} ({cause}); "
+        "is it up (`tidemark status`), is TIDEMARK_S3_ENDPOINT right?"
+    )
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Turn a TidemarkError into its message on stderr and exit code 2, and whatever the lake's client says when it does
@@ -107,6 +121,14 @@ def exit_on_error() -> Iterator[None]:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
-        said = str(error).splitlines()[0] if str(error) else ""
-        print(f"{type(error).__name__}: {said}; is the lake up (`tidemark status`)?", file=sys.stderr)
+        print(_from_outside(error), file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _from_outside(error: OSError) -> str:
+    """What the lake's clients raise names S3 or AWS; other OSErrors are of files, and name them."""
+    if not re.search(r"\b(S3|AWS)\b", str(error)):
+        return f"{type(error).__name__}: {error}"
+    from lake.settings import load_settings  # which needs this module
+
+    return f"TidemarkError: {lake_away(load_settings().s3_endpoint, error)}"

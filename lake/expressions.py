@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
+from itertools import takewhile
 
 import duckdb
 
@@ -26,6 +27,19 @@ list_value len array_length list_contains list_distinct list_sort list_slice lis
 array_slice string_split str_split split regexp_split_to_array string_split_regex regexp_extract_all array_to_string
 """
 ALLOWED_FUNCTIONS = frozenset(_FUNCTIONS.split())
+_NOW = """
+now today current_date current_time current_timestamp current_localtime current_localtimestamp localtime localtimestamp
+get_current_timestamp get_current_time transaction_timestamp clock_timestamp statement_timestamp sysdate getdate
+"""
+_CHANCE = "random rand setseed uuid gen_random_uuid uuidv4 uuidv7 newid nextval currval"
+# Whoever asks for these means no other function of a similar name.
+_INSTEAD = {
+    **dict.fromkeys(_NOW.split(), "each run would give another answer: use a time of the event, or append_time"),
+    **dict.fromkeys(_CHANCE.split(), "each run would give another answer: take a digest of a field, as in md5(x)"),
+    "hash": "DuckDB may change it between versions: use md5 or sha256",
+}
+# In names of three letters another letter makes another word: `now` is not `pow`.
+_CLOSE = 0.7
 _CLASSES = "FUNCTION COLUMN_REF CONSTANT COMPARISON CONJUNCTION CASE CAST OPERATOR BETWEEN TYPE"
 
 
@@ -41,11 +55,26 @@ class UnknownFunction(UnknownColumn):
     """An expression calls a function that is not in the list; `name` is that."""
 
 
+def closest(name: str, known: Collection[str]) -> str | None:
+    """The one that was probably meant: it differs in little (upper case not counted), in the order of its letters, or
+    at its end."""
+    found, lower = name.lower(), {each.lower(): each for each in known}
+    close = difflib.get_close_matches(found, lower, n=1, cutoff=_CLOSE)
+    close += [each for each in lower if sorted(each) == sorted(found) or _begin_alike(each, found)]
+    return lower[close[0]] if close else None
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """As `city` and `cities` do: more than two thirds of the shorter, whose end lacks two letters at most."""
+    shorter, difference = min(len(one), len(other)), abs(len(one) - len(other))
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return difference <= 2 and 3 * alike > 2 * shorter
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """The end of an error sentence: what was probably meant, or all that is known."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
+    if close := closest(name, known):
+        return f"did you mean '{close}'?"
     return f"known: {', '.join(sorted(known))}" if known else "there is none"
 
 
@@ -75,14 +104,15 @@ def check(expression: str, columns: Collection[str], kind: str = "field") -> Non
             )
         if node_class == "COLUMN_REF" and (name := ".".join(node["column_names"])) not in columns:
             quoted = f"; text is written '{name}', in single quotes" if f'"{name}"' in expression else ""
-            raise UnknownColumn(
-                name, f"'{expression}' names '{name}', which is no {kind}; {nearest(name, columns)}{quoted}"
-            )
+            fix = _INSTEAD.get(name.lower()) or nearest(name, columns)
+            raise UnknownColumn(name, f"'{expression}' names '{name}', which is no {kind}; {fix}{quoted}")
         if node_class == "FUNCTION" and (name := node["function_name"]) not in ALLOWED_FUNCTIONS:
-            close = difflib.get_close_matches(name, ALLOWED_FUNCTIONS, n=1)
-            fix = f"did you mean '{close[0]}'?" if close else "docs/views.md has the list"
+            close = closest(name, ALLOWED_FUNCTIONS)
+            fix = f"did you mean '{close}'?" if close else "docs/views.md has the list"
             raise UnknownFunction(
-                name, f"'{expression}' calls '{name}', which is not in the list of deterministic functions; {fix}"
+                name,
+                f"'{expression}' calls '{name}', which is not in the list of deterministic functions; "
+                f"{_INSTEAD.get(name, fix)}",
             )
 
 

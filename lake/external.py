@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
 from lake.cuts import format_time
-from lake.errors import BadExternal
+from lake.errors import BadExternal, lake_away
 from lake.expressions import nearest
 from lake.settings import Settings
 from lake.tables import data_files, filesystem, open_table, read_file
@@ -80,7 +80,7 @@ class External:
         try:
             infos = filesystem(self._settings).get_file_info(selector)
         except OSError as error:
-            raise BadExternal(f"the lake does not answer ({error}); is it up (`tidemark status`)?") from error
+            raise BadExternal(lake_away(self._settings.s3_endpoint, error)) from error
         for info in infos:
             match info.path.removeprefix(f"{folder}/").split("/"):
                 # Only a committed version has this; the files of one that was begun and given up do not count.

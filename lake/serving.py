@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 
 from lake.cuts import Cut, covers, from_ms
 from lake.domain import Domain
-from lake.errors import MissingCoverage
+from lake.errors import MissingCoverage, lake_away
 from lake.kernel import QUARANTINE, Kernel, decode
 from lake.marts import Mart, MartSnapshot
 from lake.settings import Settings
@@ -59,6 +59,7 @@ class Serving:
 
     def __init__(self, settings: Settings, domain: Domain) -> None:
         self.domain = domain
+        self._endpoint = settings.s3_endpoint
         self.kernel = Kernel(domain)
         self._marts = {
             name: Mart(settings, domain.name, name, self.kernel.schema(name), self.kernel.definition_hash(name))
@@ -92,9 +93,9 @@ class Serving:
         except MissingCoverage as error:
             return self._hold(view, error)
         except redis.RedisError as error:
-            return self._hold(view, _silent("speed store", error))
+            return self._hold(view, MissingCoverage(store_away(error)))
         except (OSError, DeltaError) as error:
-            return self._hold(view, _silent("lake", error))
+            return self._hold(view, MissingCoverage(lake_away(self._endpoint, error)))
         with self._lock:  # between look and keep, another thread may not show a later head
             last = self._last.get(view)
             if last is None or (covers(answer.head, last.head) and not self._handed_over):
@@ -203,8 +204,9 @@ def _decoded(key: tuple[int, int], segment: StoredSegment, view: str) -> pa.Tabl
         ) from error
 
 
-def _silent(what: str, error: Exception) -> MissingCoverage:
-    return MissingCoverage(f"the {what} does not answer ({error}); is it up (`tidemark status`)?")
+def store_away(error: redis.RedisError) -> str:
+    """A sentence for a speed store that does not answer; the client's own words name the address."""
+    return f"the speed store does not answer ({error}); is it up (`tidemark status`)?"
 
 
 def meet(cut: Cut, store: StoreSnapshot) -> tuple[dict[tuple[int, int], StoredSegment], Cut]:

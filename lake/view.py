@@ -40,7 +40,7 @@ class MeasureUse(Strict):
             _check_kind(data)
             raise ValueError(f"'{data}' needs an expression; write {{{data}: expression}}")
         if not isinstance(data, dict) or len(data) != 1:
-            raise ValueError(f"expected one measure such as {{sum: amount}}, found {shown(data)}")
+            raise ValueError(f"expected one measure such as {{sum: amount}}, found {shown(data)}{_inside(data)}")
         [(kind, argument)] = data.items()
         _check_kind(kind)
         if not isinstance(argument, dict):
@@ -202,6 +202,16 @@ def expression_mistakes(
 def _cause(kind: str, name: str) -> str:
     """What is told once, wherever it is named."""
     return f"no {kind} '{name}'"
+
+
+def _inside(data: object) -> str:
+    """What to write where options stand beside the measure instead of in it, as in {top: word, k: 3}."""
+    kinds = [key for key in data if key in MEASURES] if isinstance(data, dict) else []
+    if not isinstance(data, dict) or len(kinds) != 1 or isinstance(data[kinds[0]], dict | list):
+        return ""
+    inner = {"of": data[kinds[0]], **{key: value for key, value in data.items() if key != kinds[0]}}
+    options = ", ".join(f"{key}: {value}" for key, value in inner.items())
+    return f"; options stand with the expression: write {{{kinds[0]}: {{{options}}}}}"
 
 
 def _check_kind(kind: object) -> None:

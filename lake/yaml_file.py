@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -81,6 +82,7 @@ def read_yaml(text: str) -> YamlFile:
         lines: dict[Path, int] = {}
         if node is not None:
             _note_lines(node, (), lines)
+            _check_commas(node, ())
         return YamlFile(None if node is None else loader.construct_document(node), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -106,6 +108,29 @@ def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
             _note_lines(item, (*path, index), lines)
+
+
+def _check_commas(node: yaml.Node, path: Path) -> None:
+    """Raise BadYaml where a comma within braces has cut a value in two, as in {sum: coalesce(amount, 0)}: what comes
+    after it is a key without a colon then."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _check_commas(item, (*path, index))
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for (key, value), (rest, nothing) in pairwise(node.value):
+        is_plain = isinstance(value, yaml.ScalarNode) and value.style is None
+        if node.flow_style and is_plain and rest.end_mark.index == nothing.start_mark.index:
+            place = ".".join(map(str, (*path, key.value)))
+            whole = f"{value.value}, {rest.value}"
+            quote = '"' if "'" in whole else "'"
+            raise BadYaml(
+                value.start_mark.line + 1,
+                f"{place}: a comma ends a value within braces, so '{rest.value}' is no part of it; put the whole value "
+                f"into quotes, as in {key.value}: {quote}{whole}{quote}",
+            )
+    for key, value in node.value:
+        _check_commas(value, (*path, key.value if isinstance(key, yaml.ScalarNode) else str(key.value)))
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:

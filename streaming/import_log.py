@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.cuts import Cut
 from lake.domain import Domain
-from lake.errors import TidemarkError
+from lake.errors import TidemarkError, lake_away
 from lake.log import Log
 from lake.raw import Raw, between
 from lake.settings import Settings
@@ -87,9 +87,7 @@ class ImportLog:
             DeltaTable.create(self._uri, _SCHEMA, mode="ignore", partition_by=["sha256"], storage_options=options)
             self._table = DeltaTable(self._uri, storage_options=options)
         except (OSError, DeltaError) as error:
-            raise TidemarkError(
-                f"the lake does not answer at {settings.s3_endpoint} ({error}); is it up (`tidemark status`)?"
-            ) from error
+            raise TidemarkError(lake_away(settings.s3_endpoint, error)) from error
 
     def last(self) -> Checkpoint | None:
         """The newest row of the table as it was when it was read; None for a file that was never begun."""

@@ -30,7 +30,7 @@ from streaming.events.shop import shop_events
 from streaming.events.stocks import stock_events
 from streaming.events.stream import BAD, Record, Shares
 from streaming.logs import configure_logs
-from streaming.topic import TopicWatch
+from streaming.topic import find_topic
 
 log = structlog.get_logger()
 
@@ -198,7 +198,7 @@ def main(
         declared = load_domain(domain, settings.domains_dir)
         if (like or domain) not in GENERATORS:
             raise BadDomain(f"domain '{domain}' has no generator of events; --like can be {', '.join(GENERATORS)}")
-        topic = TopicWatch(settings, declared.topic).now()
+        topic = find_topic(settings, declared.topic)
         shares = Shares(late, duplicates, malformed, conflicts)
         clock_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
         records = GENERATORS[like or domain](seed, shares, clock_ms, history_minutes * 60_000)
@@ -212,4 +212,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False)
+    program.command()(main)
+    program(prog_name="tidemark produce")

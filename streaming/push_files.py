@@ -30,7 +30,7 @@ from lake.screen import print_json, print_table
 from lake.settings import Settings, load_settings
 from streaming.logs import configure_logs
 from streaming.produce import EventProducer
-from streaming.topic import TopicWatch
+from streaming.topic import find_topic
 
 FIELDS = ("event_id", "event_time", "name", "media_type", "bytes", "sha256", "uri", "text")
 """What an event of a file has; event_time is when the file was last changed, in ms."""
@@ -63,7 +63,7 @@ def push(settings: Settings, domain: Domain, files: list[Path]) -> Iterator[Push
     for path in files:
         if not path.is_file():
             raise BadFile(f"'{path}' is no file here; give the paths of files, not of folders")
-    topic = TopicWatch(settings, domain.topic).now()
+    topic = find_topic(settings, domain.topic)
     client = _client(settings)
     producer = EventProducer(settings.kafka_bootstrap, topic.name)
     for path in files:
@@ -186,4 +186,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False)
+    program.command()(main)
+    program(prog_name="tidemark push")

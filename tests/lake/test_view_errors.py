@@ -158,7 +158,23 @@ VIEWS = [
     row("where: country <> 'XX'", "where: 1) UNION SELECT (2  # !", "is more than one expression; expected one"),
     row("where: country <> 'XX'", "where: 1) ORDER BY (2  # !", "ORDER BY (2' is more than one expression"),
     row("date_trunc('hour', time)", "date_trnc('hour', time)  # !", "calls 'date_trnc'", "did you mean 'date_trunc'?"),
-    row("date_trunc('hour', time)", "now()  # !", "calls 'now', which is not in the list of deterministic functions"),
+    row(
+        "date_trunc('hour', time)",
+        "now()  # !",
+        "calls 'now', which is not in the list of deterministic functions; each run would give another answer",
+    ),
+    row(
+        "date_trunc('hour', time)",
+        "random()  # !",
+        "calls 'random'",
+        "each run would give another answer: take a digest of a field, as in md5(x)",
+    ),
+    row(
+        "date_trunc('hour', time)",
+        "CURRENT_DATE  # !",
+        "names 'CURRENT_DATE', which is no field; each run would give another answer: use a time of the event",
+    ),
+    row("date_trunc('hour', time)", "to_char(weight)  # !", "deterministic functions; docs/views.md has the list"),
     row("date_trunc('hour', time)", "sum(amount)  # !", "calls 'sum'", "'sum' is a measure: declare it under measures"),
     row("date_trunc('hour', time)", "(SELECT 1)  # !", "uses subquery, but an expression here is one scalar"),
     row("date_trunc('hour', time)", "sum(1) OVER ()  # !", "views.sales.group_by.hour:", "uses window"),
@@ -196,6 +212,13 @@ MEASURES = [
     row("at: [0.5]", "att: [0.5]", "measures.sizes: 'quantiles': option 'at': is missing"),
     row("at: [0.5]", "at: [50]", "measures.sizes: 'quantiles': option 'at'"),
     row("orders: count", "orders: {top: {of: country, kk: 3}}  # !", "option 'kk': unknown key; did you mean 'k'?"),
+    row(
+        "orders: count",
+        "orders: {top: country, k: 3}  # !",
+        'found {"top": "country", "k": 3}; options stand with the expression: write {top: {of: country, k: 3}}',
+    ),
+    row("{sum: amount}", "{sim: amount}  # !", "measures.revenue: 'sim' is no measure; known: all, any, avg"),
+    row("{sum: amount}", "{SUM: amount}  # !", "measures.revenue: 'SUM' is no measure; did you mean 'sum'?"),
     row("orders: count", "orders: {top: {of: country, k: 0}}  # !", "'top': option 'k': expected at least 1, found 0"),
 ]
 READING = [
@@ -241,6 +264,18 @@ YAML = [
         "      orders: count",
         "      orders: count\n      orders: count  # !",
         "views.sales.measures.orders: is there twice",
+    ),
+    row(
+        "{sum: amount}",
+        "{sum: coalesce(amount, 0)}  # !",
+        "views.sales.measures.revenue.sum: a comma ends a value within braces, so '0)' is no part of it",
+        "as in sum: 'coalesce(amount, 0)'",
+    ),
+    row(
+        "{type: double}",
+        "{type: decimal(12,2), min: 0}  # !",
+        "fields.weight.type: a comma ends a value within braces",
+        "as in type: 'decimal(12, 2)'",
     ),
     row("    where:", "\twhere:", "not YAML: a tab is no indentation; indent with spaces"),
     row("a web shop", "a shop: on the web  # !", "not YAML: mapping values are not allowed here", "goes into quotes"),

@@ -22,7 +22,7 @@ DOC = """
 ### Every tile in [from, to), again from raw
 
 For each domain that was chosen, **rebuild** recomputes its views' tiles in Spark and replaces each by the new one. The
-log says which tiles came out otherwise than they were: those were wrong before.
+log says which tiles came out otherwise than they were: those were wrong before. The task's label counts them.
 
 | field | empty means |
 | --- | --- |
@@ -43,6 +43,11 @@ def rebuild_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
         raise BadRequest(f"views={','.join(views)} needs a domain, for no two domains have the same views; choose one")
     options = {"--views": ",".join(views or ()), "--from": _text(start), "--to": _text(end)}
     return ["--domain", domain, *(part for name, text in options.items() if text for part in (name, text))]
+
+
+def tell_rebuild(done: Any) -> str:
+    """How many tiles there were and how many had been wrong, for the task's label."""
+    return f"{len(done['tiles'])} tiles, {done['changed']} were wrong"
 
 
 def _text(t: Any) -> str:
@@ -81,6 +86,7 @@ with DAG(
             domain=domain,
             arguments=rebuild_arguments,
             spark=True,
+            tell=tell_rebuild,
             execution_timeout=timedelta(hours=12),
             max_active_tis_per_dagrun=1,
             doc_md="One Spark session for all tiles of the domain; tiles that views share are one pass over raw.",

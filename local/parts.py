@@ -146,6 +146,8 @@ def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[st
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{AIRFLOW_USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "airflow/passwords.json"),
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # of a scheduler that was killed
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(ports.airflow),
         "AIRFLOW__API__BASE_URL": airflow,
@@ -153,6 +155,7 @@ def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[st
         "AIRFLOW__API__SECRET_KEY": secrets["TIDEMARK_AIRFLOW_SECRET"],
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["TIDEMARK_AIRFLOW_SECRET"],
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
 

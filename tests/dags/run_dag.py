@@ -1,7 +1,8 @@
 """Runs a DAG once for each set of parameters on the command line, and prints what came of it.
 
-Each argument is a JSON object of parameters; "dag" names another DAG than build_marts. One JSON document, last: for
-each run its state, its tasks' states and labels, one a domain, their results, and the asset events that it emitted.
+Each argument is a JSON object of parameters; "dag" names another DAG than build_marts, or a module. One JSON document,
+last: for each run its state, its tasks' states and labels, one a domain, their results, and the asset events that it
+emitted.
 """
 
 from __future__ import annotations
@@ -43,5 +44,5 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         conf = json.loads(argument)
         name = conf.pop("dag", "build_marts")
-        outcomes.append(run(import_module(f"dags.{name}").dag, conf))
+        outcomes.append(run(import_module(name if "." in name else f"dags.{name}").dag, conf))
     print(json.dumps(outcomes))

@@ -136,6 +136,10 @@ def test_a_run_of_every_other_dag_succeeds_and_hands_on_its_programs_result(told
     assert isinstance(found["results"][tasks[-1]][0], dict)
 
 
+def test_a_rebuild_says_how_many_tiles_were_wrong_before(told):
+    assert told.outcomes["rebuilt"]["labels"]["rebuild"] == [f"{told.sandbox.domain.name}: 1 tiles, 0 were wrong"]
+
+
 def test_a_dimension_is_loaded_and_its_label_says_its_version(told):
     assert told.outcomes["loaded"]["labels"]["load"] == ["users: version 1, 1 rows"]
     assert Dimensions(told.sandbox.settings).newest("users") == 1

@@ -28,6 +28,11 @@ def test_the_folder_loads_without_errors_and_each_dag_has_a_file_of_its_name(bag
     assert all(Path(dag.fileloc) == FOLDER / f"{name}.py" for name, dag in bag.dags.items())
 
 
+def test_a_module_is_a_dag_or_airflow_does_not_look_at_it(bag):
+    ignored = {line for line in (FOLDER / ".airflowignore").read_text().splitlines() if not line.startswith("#")}
+    assert {path.name for path in FOLDER.glob("*.py")} == ignored | {f"{name}.py" for name in bag.dags}
+
+
 def test_every_dag_tells_what_it_is_for_and_runs_once_at_a_time(bag):
     for name, dag in bag.dags.items():
         assert dag.doc_md.strip().startswith("### ") and dag.description and dag.tags, name

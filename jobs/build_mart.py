@@ -30,6 +30,7 @@ from jobs.tiling import tiling_of
 from jobs.trim import forget_generations, trim_store
 from lake.cuts import Cut, boundaries_around, format_time, parse_time
 from lake.domain import Domain
+from lake.erasure import check_unchanged
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import COUNTS, Kernel
@@ -134,6 +135,7 @@ class Build:
         manifest = self._manifest(view, computed)
         schema = self._kernel.schema(view)
         turn = take_turn(self._settings, self._uri(view), manifest)
+        check_unchanged(self._raw, self._version)
         states = unpack(computed.parcels, view, schema) if manifest.rows and computed.parcels is not None else None
         commit_tile(session, self._settings, turn, spark_schema(schema), states)
         self._done(view, turn.action, manifest, time.monotonic() - began)

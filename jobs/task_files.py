@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -17,7 +18,7 @@ from jobs.columns import spark_schema
 from jobs.session import BYTES_PER_BATCH, ROWS_PER_BATCH, with_secrets, without_secrets
 from lake.cuts import Cut
 from lake.domain import Domain
-from lake.raw import Raw, between
+from lake.raw import Raw
 from lake.raw_file import RawFile
 from lake.settings import Settings
 
@@ -47,8 +48,8 @@ def _run(numbers: Iterator[pa.RecordBatch], files: TaskFiles, work: Work) -> Ite
     settings = with_secrets(files.settings)
     raw = Raw(settings, files.domain)
     own = [file for batch in numbers for number in batch["id"].to_pylist() for file in files.tasks[number]]
-    read = (rows for file in own for rows in raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH))
-    yield from work(settings, _gathered(between(rows, files.start, files.end) for rows in read))
+    read = (raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH, files.start, files.end) for file in own)
+    yield from work(settings, _gathered(chain.from_iterable(read)))
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

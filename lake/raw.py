@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
@@ -18,7 +19,7 @@ from lake.domain import Domain
 from lake.errors import LogRecreated, NotSealed, RawDamaged
 from lake.headers import read_header
 from lake.parse import MARKER_HEADER
-from lake.raw_file import RawFile
+from lake.raw_file import RawFile, group_bounds
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
 from lake.tables import data_files, open_table, read_file, stream_file
@@ -29,6 +30,8 @@ DATE = "append_date"
 _MOST_PARTITIONS = 1_000_000
 STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
 _TOPIC_ID = "tidemark.topicId"
+# A compacted file is too large to be held whole.
+_ROWS, _BYTES = 250_000, 64 << 20
 
 
 class Raw:
@@ -113,11 +116,11 @@ class Raw:
         return sorted((RawFile(f) for f in data_files(table)), key=lambda file: (file.first_time, file.path))
 
     def scan(self, start: Cut, end: Cut, table: DeltaTable | None = None) -> Iterator[pa.Table]:
-        """The records with offsets in [start, end), a file at a time, in no order. A lost file raises RawDamaged."""
+        """The records with offsets in [start, end), in tables of bounded size, in no order. Raises as `read`."""
         table = table or self.table()
         for file in self.files(table):
             if file.may_hold(start, end):
-                yield between(self.read(file), start, end)
+                yield from self.stream(file, _ROWS, _BYTES, start, end)
 
     def read(self, file: RawFile, columns: list[str] | None = None) -> pa.Table:
         """One data file, as RAW_SCHEMA (or some of its columns). Raises RawDamaged if it is gone or unreadable."""
@@ -146,11 +149,22 @@ class Raw:
 
         return wait_until(landed, timeout_seconds, 0.2, too_late)
 
-    def stream(self, file: RawFile, max_rows: int, max_bytes: int) -> Iterator[pa.Table]:
-        """One data file in tables of at most so many rows and, on average, so many bytes. Raises as `read`."""
+    def stream(
+        self, file: RawFile, max_rows: int, max_bytes: int, start: Cut | None = None, end: Cut | None = None
+    ) -> Iterator[pa.Table]:
+        """One data file in tables of at most so many rows and, on average, so many bytes. Raises as `read`.
+
+        With `end`, only its records with offsets in [start, end): row groups that hold none of them are not read.
+        """
+
+        def wanted(group: pq.RowGroupMetaData) -> bool:
+            bounds = group_bounds(group) if end is not None else None
+            return bounds is None or bounds.may_hold(start or {}, end or {})
+
         try:
-            rows = stream_file(self.settings, self.uri, file.path, RAW_SCHEMA.names, max_rows, max_bytes)
-            yield from (table.cast(RAW_SCHEMA) for table in rows)
+            rows = stream_file(self.settings, self.uri, file.path, RAW_SCHEMA.names, max_rows, max_bytes, wanted)
+            for table in (table.cast(RAW_SCHEMA) for table in rows):
+                yield table if end is None else between(table, start or {}, end)
         except (OSError, pa.ArrowInvalid) as error:
             raise self._lost(file, error) from error
 

@@ -19,6 +19,7 @@ from lake.raw import Raw, lies_between
 from lake.raw_schema import RAW_SCHEMA
 
 _ROWS_A_RUN = 250_000
+_BYTES_A_RUN = 64 << 20
 _PARTS = 20
 BELOW = ":below"
 
@@ -63,11 +64,12 @@ def records(raw: Raw, table: DeltaTable, problems: list[str]) -> Iterator[pa.Tab
     waiting: list[pa.Table] = []
     for file in raw.files(table):
         try:
-            waiting.append(raw.read(file))
+            for rows in raw.stream(file, _ROWS_A_RUN, _BYTES_A_RUN):
+                waiting.append(rows)
+                if sum(map(len, waiting)) >= _ROWS_A_RUN or sum(t.nbytes for t in waiting) >= _BYTES_A_RUN:
+                    yield pa.concat_tables(waiting)
+                    waiting = []
         except RawDamaged as error:
             problems.append(str(error))
-        if sum(map(len, waiting)) >= _ROWS_A_RUN:
-            yield pa.concat_tables(waiting)
-            waiting = []
     if waiting:
         yield pa.concat_tables(waiting)

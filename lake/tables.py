@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -33,14 +33,20 @@ def read_file(settings: Settings, uri: str, path: str, columns: list[str] | None
 
 
 def stream_file(
-    settings: Settings, uri: str, path: str, columns: list[str], max_rows: int, max_bytes: int
+    settings: Settings,
+    uri: str,
+    path: str,
+    columns: list[str],
+    max_rows: int,
+    max_bytes: int,
+    wanted: Callable[[pq.RowGroupMetaData], bool] = lambda group: True,
 ) -> Iterator[pa.Table]:
-    """The same in tables of at most `max_rows` rows and, on average, `max_bytes` bytes."""
+    """The same in tables of at most `max_rows` rows and, on average, `max_bytes` bytes; of `wanted` row groups only."""
     file = _open_file(settings, uri, path)
-    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-    bytes_per_row = sum(g.total_byte_size for g in groups) / max(1, sum(g.num_rows for g in groups))
+    groups = {i: group for i in range(file.num_row_groups) if wanted(group := file.metadata.row_group(i))}
+    bytes_per_row = sum(g.total_byte_size for g in groups.values()) / max(1, sum(g.num_rows for g in groups.values()))
     rows = max(1, min(max_rows, int(max_bytes / max(1.0, bytes_per_row))))
-    for batch in file.iter_batches(rows, columns=columns):
+    for batch in file.iter_batches(rows, row_groups=list(groups), columns=columns):
         yield pa.Table.from_batches([batch])
 
 

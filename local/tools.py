@@ -107,7 +107,7 @@ def _build_spark(into: Path) -> None:
         if _artifact(jar) in shipped:  # two versions on one class path: the loser decides
             jar.unlink()
     classes = into / "classes"
-    _run(
+    run(
         [
             *(require("javac"), "--release", "17", "-Xlint:-options", "-d", str(classes)),
             *("-cp", f"{into}/*:{_pyspark_jars()}/*", *map(str, _log_store())),
@@ -128,7 +128,7 @@ def _build_prism(into: Path) -> None:
 
 
 def _copy_jars(pom: Path, into: Path) -> None:
-    _run(
+    run(
         [
             *(require("mvn"), "-q", "-B", "-ntp", "-Dstyle.color=never", "-f", str(pom)),
             *("dependency:copy-dependencies", f"-DoutputDirectory={into}"),
@@ -143,14 +143,15 @@ def _artifact(jar: Path) -> str:
 
 
 def _go_install(module: str, into: Path) -> None:
-    _run(
+    run(
         [require("go"), "install", module],
         fix="check that the Go module proxy (GOPROXY) can be reached and 4 GB of disk are free",
         GOBIN=str(into),
     )
 
 
-def _run(command: list[str], fix: str, **environment: str) -> None:
+def run(command: list[str], fix: str, **environment: str) -> None:
+    """Run a command to its end, silently. Raises ToolFailed with the fix and its last lines."""
     done = subprocess.run(
         command,
         check=False,

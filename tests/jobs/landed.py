@@ -21,9 +21,9 @@ BAD = (b"\xff\xfe", b'{"event_id": "e', b"[1]", None, b'{"event_id": 7}', b"")
 class Landed:
     """A domain's raw, one event after the other over all partitions."""
 
-    def __init__(self, settings: Settings, domain: Domain, seed: int = 1) -> None:
+    def __init__(self, settings: Settings, domain: Domain, seed: int = 1, topic_id: str = "topic-1") -> None:
         self.raw = Raw(settings, domain)
-        self.raw.create("topic-1")
+        self.raw.create(topic_id)
         self.partitions = domain.partitions
         self.heads = dict.fromkeys(range(domain.partitions), 0)
         self._random = random.Random(seed)

@@ -11,8 +11,11 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from dags.forms import DOMAINS, TRIES
+from dags.forms import DOMAINS, TRIES, time_param
+from dags.request import read_time
 from dags.submit import submit
+from lake.cuts import format_time
+from lake.settings import load_settings
 
 DOC = """
 ### Erase a subject
@@ -22,7 +25,8 @@ times stay, so cuts and counts stay right. The tiles that it touched are rebuilt
 subject's absence is proved; the erasure and its reason are logged in the lake, the value is not.
 
 1. Run it with **dry run** on, and read in the log what would be erased.
-2. Build up to now (`build_marts`), so that the speed layer holds nothing of the subject.
+2. Build up to now (`build_marts`), so that the speed layer holds nothing of the subject; where it goes on sending
+   events, say in **before** up to when they are erased.
 3. Run it with **dry run** off. It cannot be undone.
 4. Delete both runs in Airflow: it keeps the fields of its forms, and so the value.
 
@@ -32,15 +36,16 @@ Kafka keeps its bytes until the topic's retention has passed. Dimension tables a
 
 def forget_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
     params = context["params"]
-    dry_run = ["--dry-run"] if params["dry_run"] else []
     # In one word each, or a reason that begins with a dash would be taken for an option.
-    return [
-        "--domain",
-        domain,
-        f"--where={params['field']}={params['value']}",
-        f"--reason={params['reason']}",
-        *dry_run,
-    ]
+    said = [f"--where={params['field']}={params['value']}", f"--reason={params['reason']}"]
+    if before := read_time(load_settings(), "before", params.get("before")):
+        said.append(f"--before={format_time(before)}")
+    return ["--domain", domain, *said, *(["--dry-run"] if params["dry_run"] else [])]
+
+
+def tell_erasure(done: Any) -> str:
+    """How many records it was about, for the task's label."""
+    return f"{done['records']} records {'would be erased' if done['dry_run'] else 'are erased'}"
 
 
 with DAG(
@@ -67,6 +72,9 @@ with DAG(
             title="Reason",
             description="Kept beside what was erased, for whoever asks. No personal data.",
         ),
+        "before": time_param(
+            "Before", "Leave it empty to erase everything; then all of the subject's events must be in the marts."
+        ),
         "dry_run": Param(True, type="boolean", title="Dry run", description="Only say what would be erased."),
     },
 ) as dag:
@@ -76,6 +84,7 @@ with DAG(
         domain="{{ params.domain }}",
         arguments=forget_arguments,
         spark=True,
+        tell=tell_erasure,
         execution_timeout=timedelta(hours=12),
         doc_md="Erase, rebuild, vacuum, prove. Killed at any point it is run again and completes.",
     )

@@ -48,7 +48,7 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
     segment boundary before it was triggered.
     """
     params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
-    t0, t1 = _time("t0", params.get("t0"), seconds), _time("t1", params.get("t1"), seconds)
+    t0, t1 = (read_time(settings, name, params.get(name)) for name in ("t0", "t1"))
     if t1 is None and str(run.run_type) == "manual":
         t1 = from_ms(segment_start(epoch_ms(run.run_after), seconds))
     elif t1 is None:
@@ -60,8 +60,7 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
 
 def read_range(settings: Settings, context: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
     """The parameters `from` and `to`: [from, to), None being everything on that side. Raises BadRequest."""
-    params, seconds = context["params"], settings.segment_seconds
-    start, end = (_time(name, params.get(name), seconds) for name in ("from", "to"))
+    start, end = (read_time(settings, name, context["params"].get(name)) for name in ("from", "to"))
     if start is not None and end is not None and start >= end:
         raise BadRequest(f"from={format_time(start)} is not before to={format_time(end)}; tiles are in [from, to)")
     return start, end
@@ -87,14 +86,15 @@ def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]
     return {view: marts.built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in views}
 
 
-def _time(name: str, text: str | None, segment_seconds: int) -> datetime | None:
+def read_time(settings: Settings, name: str, text: str | None) -> datetime | None:
+    """A parameter that is a segment boundary, or empty. Raises BadRequest with name, value and what would do."""
     if not text:
         return None
     try:
         t = parse_time(text)
     except ValueError:
         raise BadRequest(f"{name}={text!r} is no time; write it like 2026-11-21T09:00:00Z") from None
-    return _boundary(name, t, segment_seconds)
+    return _boundary(name, t, settings.segment_seconds)
 
 
 def _boundary(name: str, t: datetime, segment_seconds: int) -> datetime:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from lake.cuts import EPOCH, epoch_ms, format_time, from_ms, segment_start
 from lake.dimensions import Dimensions
 from lake.domain import load_domain
 from lake.kernel import QUARANTINE, Kernel
+from lake.log import Log
 from lake.marts import manifests, mart_uri
 from lake.raw import Raw
 from lake.tables import open_table
@@ -55,6 +58,10 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
         worker.start()
     try:
         run(environment, "streaming.produce", "--domain", name, "--like", "shop", "--count", str(EVENTS))
+        log = Log(sandbox.settings, sandbox.domain)
+        raw = Raw(sandbox.settings, sandbox.domain)
+        landed = raw.scan({}, log.end(), raw.await_positions(log.end(), 60))
+        [(subject, _)] = Counter(key.decode() for rows in landed for key in rows["key"].to_pylist()).most_common(1)
         t1 = from_ms(segment_start(epoch_ms(datetime.now(UTC)), 10) + 10_000)
         found = Told(sandbox, other.name, t1)
         one = {"domain": name, "t1": format_time(t1)}
@@ -67,7 +74,7 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
             "compacted": {"dag": "compact_lake", "domain": name},
             "verified": {"dag": "verify_views", "domain": EVERY},
             "expired": {"dag": "expire", "domain": name},
-            "dry run": {"dag": "forget", "domain": name, "field": "user_id", "value": "u7", "reason": "asked to"},
+            "dry run": {"dag": "forget", "domain": name, "field": "user_id", "value": subject, "reason": "asked to"},
         }
         done = subprocess.run(
             [sys.executable, "-m", "tests.dags.run_dag", *map(json.dumps, runs.values())],
@@ -146,6 +153,8 @@ def test_a_dimension_is_loaded_and_its_label_says_its_version(told):
 
 
 def test_a_dry_run_erases_nothing(told):
+    [label] = told.outcomes["dry run"]["labels"]["forget"]
+    assert re.search(r"[1-9]\d* records would be erased", label)
     raw = Raw(told.sandbox.settings, told.sandbox.domain)
     keys = [key for rows in raw.scan({}, raw.cut(told.t1)) for key in rows["key"].to_pylist()]
     assert len(keys) >= EVENTS and None not in keys

@@ -42,6 +42,8 @@ def test_an_erasure_is_a_dry_run_unless_that_is_taken_away():
     assert forget.forget_arguments("shop", {"params": ERASURE}) == [*said, "--dry-run"]
     assert forget.forget_arguments("shop", {"params": ERASURE | {"dry_run": False}}) == said
     assert forget.dag.params.get_param("dry_run").resolve() is True
+    before = forget.forget_arguments("shop", {"params": ERASURE | {"before": "2026-11-21T10:00+01:00"}})
+    assert before == [*said, "--before=2026-11-21T09:00:00Z", "--dry-run"]
 
 
 @pytest.mark.parametrize("name", ["domain", "field", "value", "reason"])

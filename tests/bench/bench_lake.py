@@ -90,7 +90,7 @@ class BenchLake:
     def copy_tiles(self, domain: Domain, records: ShopRecords, hours: int) -> None:
         """A tile for each hour before T0, in every mart: the states that the mart of `domain` without history has."""
         kernel = Kernel(domain)
-        cuts = [{p: n * hour for p, n in records.heads.items()} for hour in range(hours + 1)]
+        cuts = [{p: n * hour for p, n in records.heads.items() if hour} for hour in range(hours + 1)]
         times = [EPOCH, *(T0 - hour * HOUR for hour in range(hours - 1, -1, -1))]
         for view in (name for name in kernel.names if name != COUNTS):
             definition = kernel.definition_hash(view)

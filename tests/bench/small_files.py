@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 
 import pyarrow as pa
@@ -26,9 +27,11 @@ from lake.raw import DATE, Raw
 from lake.tables import filesystem
 from tests.bench.arms import Arm
 from tests.bench.batch_slices import PARTITIONS
-from tests.bench.bench_lake import T0, T1, BenchLake
+from tests.bench.bench_lake import BenchLake
 from tests.bench.shop_records import ShopRecords, markers
 
+# A day that is past, with the end of its tile: only such days are compacted.
+START, END = datetime(2026, 11, 1, 9, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
 RECORDS = 100
 """A file's."""
 FILES_A_COMMIT = 100
@@ -37,23 +40,23 @@ REPEATS = 3
 
 def measure_files(lake: BenchLake, files: int) -> Iterator[tuple[str, dict]]:
     domain = lake.declare("shop_small_x0")
-    records = ShopRecords(files * RECORDS, T0, PARTITIONS)
+    records = ShopRecords(files * RECORDS, START, PARTITIONS)
     raw = Raw(lake.settings, domain)
     raw.create("topic-1")
     end: Cut = dict.fromkeys(records.heads, 0)
     small = (block.slice(at, RECORDS) for block in records.blocks({}) for at in range(0, len(block), RECORDS))
     while commit := list(islice(small, FILES_A_COMMIT)):
         _commit(raw, commit, end)
-    raw.append(raw.table(), markers(T1, end), {p: offset + 1 for p, offset in end.items()})
+    raw.append(raw.table(), markers(END, end), {p: offset + 1 for p, offset in end.items()})
     with Arm("kernel", lake.environment) as arm:
-        built = arm.call("build", domain=domain.name, t1=format_time(T1))  # a date is closed where tiles cover it
+        built = arm.call("build", domain=domain.name, t1=format_time(END))  # a date is closed where tiles cover it
         _check(lake, domain, records)
         yield "before", _measured(raw, end, records.count) | {"build_seconds": round(built.seconds, 2)}
         began = time.perf_counter()
         compact(lake, domain)
         took = time.perf_counter() - began
         lake.forget_tile(domain, EPOCH)
-        built = arm.call("build", domain=domain.name, t1=format_time(T1))
+        built = arm.call("build", domain=domain.name, t1=format_time(END))
         _check(lake, domain, records)
         found = _measured(raw, end, records.count)
         yield "after", found | {"build_seconds": round(built.seconds, 2), "compaction_seconds": round(took, 2)}

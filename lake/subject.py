@@ -1,8 +1,9 @@
 """Whose a record is: the records of one subject, told by a field of the domain's events, or by the records' own key.
 
 Invariant: a marker is nobody's. A record whose field can be read is the subject's if, and only if, it has the value.
-Where the field cannot be read, the record is the subject's if its key is the value, or if it is bad and its key, value
-or headers mention the value as a word of its own: what cannot be told apart is erased rather than kept.
+Where the field is not there, the record is the subject's if its key is the value. Where the field cannot be read, or
+has to be there and is not, the record is the subject's if its key, value or headers mention the value as a word of its
+own: what cannot be told apart is erased rather than kept.
 """
 
 from __future__ import annotations
@@ -87,14 +88,16 @@ class Search:
         self._db.execute("SET TimeZone = 'UTC'")
         value = literal(subject.value)
         if subject.field == KEY:
-            field, same = '"key"', f'"key" = encode({value})'
+            field, same, unread = '"key"', f'"key" = encode({value})', '"key" IS NULL'
         else:
-            field = f'"{subject.field}"'
-            same = f"{field} = {typed_text(domain.fields[subject.field], value)}"
+            field, declared = f'"{subject.field}"', domain.fields[subject.field]
+            same, unread = f"{field} = {typed_text(declared, value)}", "true"
+            # The one field alone: what is wrong with others does not keep it from being read.
+            domain = domain.model_copy(update={"fields": {subject.field: declared}})
         self._sql = f"""
 SELECT "partition", "offset", append_time, headers, coalesce(reason = '{MARKER}', false) AS marker,
-    NOT marker AND coalesce({same}, {field} IS NULL AND (
-        coalesce("key" = encode({value}), false) OR (reason IS NOT NULL AND "{_MENTIONS}"))) AS own,
+    NOT marker AND (coalesce({same}, false) OR (reason IS NOT NULL AND {unread} AND "{_MENTIONS}")
+        OR ({field} IS NULL AND coalesce("key" = encode({value}), false))) AS own,
     NOT marker AND NOT own AND "{_MENTIONS}" AS mentioned
 FROM ({parse_sql(domain, "batch")})"""
 

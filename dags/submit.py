@@ -42,7 +42,7 @@ def submit(
         **options,
     }
     if settings.submit == "kubernetes":
-        # Its imports cost every parse of a DAG two seconds.
+        # Its imports cost every parse of a DAG a second.
         from dags.run_pod import RunPod
 
         operator: BaseOperator = RunPod(settings=settings, spark=spark, **given)

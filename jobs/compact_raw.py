@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import pairwise
 
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
@@ -176,8 +177,8 @@ def _by_date(files: Iterable[RawFile]) -> dict[date, list[RawFile]]:
 
 
 def _gains(files: list[RawFile]) -> bool:
-    """Whether any two of them fit into one."""
-    return len(files) > 1 and sum(sorted(file.bytes for file in files)[:2]) <= TARGET_BYTES
+    """Whether any two neighbours fit into one; only such are joined."""
+    return any(one.bytes + following.bytes <= TARGET_BYTES for one, following in pairwise(files))
 
 
 def _reaches_beyond(raw: Raw, table: DeltaTable, files: list[RawFile], cut: Cut) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,6 +109,11 @@ def test_what_is_not_past_or_not_covered_by_every_mart_stays_as_it_is(sandbox, l
     assert done.open == ["2026-11-18"]
     assert [day.date for day in done.days] == ["2026-11-19"]
     assert files_of_days(raw) == {"2026-11-18": FILES + 1, "2026-11-19": 1, "2026-11-20": FILES + 2}
+
+
+@pytest.mark.parametrize(("sizes", "gains"), [([], 0), ([1], 0), ([200, 200], 0), ([10, 250, 10], 0), ([200, 56], 1)])
+def test_only_neighbours_that_fit_into_one_file_are_joined(sizes, gains):
+    assert job._gains([SimpleNamespace(bytes=size << 20) for size in sizes]) == bool(gains)
 
 
 def test_a_slice_reads_few_row_groups_of_a_compacted_day(sandbox, landed, served, monkeypatch):

@@ -11,7 +11,7 @@ from dashboard.sql_panel import show_sql
 from dashboard.status import show_status
 from dashboard.verify_panel import Verifier, show_report, show_verify
 from dashboard.view_panel import show_view
-from lake.errors import TidemarkError
+from lake.errors import TidemarkError, explain
 from lake.registry import live_domains
 from lake.settings import load_settings
 from lake.sql import Prompt
@@ -48,7 +48,7 @@ def live(name: str, prompt: Prompt, verifier: Verifier, steps: int) -> None:
     if not views:
         st.info("This domain declares no views; its events are in raw and feed other domains.")
     if answers:
-        show_status(list(answers.values()))
+        show_status(list(answers.values()), verifier.kept.now())
     for view, answer in answers.items():
         show_view(serving, views[view], answer, steps)
     show_report(verifier.last)
@@ -82,3 +82,5 @@ try:
     page()
 except TidemarkError as error:
     st.error(str(error), icon=":material/error:")
+except OSError as error:  # the lake, before there was an answer to hold
+    st.error(explain(error), icon=":material/cloud_off:")

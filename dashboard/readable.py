@@ -1,6 +1,8 @@
-"""Values as people read them in a table: bytes as text, lists of counts as `value: count`."""
+"""Values as people read them: bytes as text, lists of counts as `value: count`, ages, offsets by partition."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pyarrow as pa
 
@@ -16,6 +18,23 @@ def readable(rows: pa.Table) -> pa.Table:
             continue
         rows = rows.set_column(index, column.name, pa.array(text, pa.string()))
     return rows
+
+
+def vector(cut: dict[int, int]) -> str:
+    """(partition: offset, ...)."""
+    return "(" + ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(cut.items())) + ")"
+
+
+def ago(age: timedelta) -> str:
+    """An age in the unit that tells it in few digits."""
+    seconds = max(age.total_seconds(), 0)
+    if seconds < 10:
+        return f"{seconds:.1f} s ago"
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / 3600:.0f} h ago" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days ago"
 
 
 def _nested(value: object) -> str:

@@ -6,18 +6,20 @@ Invariant: nothing is shown as live that is not; an answer that is held says so,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from html import escape
 
 import streamlit as st
 
 from dashboard.charts import BATCH_COLOUR, SPEED_COLOUR
+from dashboard.kept_panel import Kept, show_badge
+from dashboard.readable import ago, vector
 from lake.cuts import EPOCH, count, format_time
 from lake.serving import Answer
 
 
-def show_status(answers: Sequence[Answer]) -> None:
-    """Of all views together: the earliest frontier, the newest event."""
+def show_status(answers: Sequence[Answer], kept: Kept) -> None:
+    """Of all views together: the earliest frontier, the newest event; and what the newest kept verification found."""
     first = min(answers, key=lambda answer: (answer.frontier, answer.view))
     fresh = max((answer.fresh_to for answer in answers if answer.fresh_to), default=None)
     now = datetime.now(UTC)
@@ -26,10 +28,13 @@ def show_status(answers: Sequence[Answer]) -> None:
         st.warning(
             f"**Held.** The last answer is shown, exact as of its head. {reason}", icon=":material/pause_circle:"
         )
+    show_badge(kept)
     columns = st.columns(4)
-    age = (now - fresh) if fresh else None
     columns[0].metric(
-        "Newest event", _ago(age), help=f"append_time {format_time(fresh)}" if fresh else None, border=True
+        "Newest event",
+        ago(now - fresh) if fresh else "none in speed",
+        help=f"append_time {format_time(fresh)}" if fresh else None,
+        border=True,
     )
     columns[1].metric(
         "Frontier (UTC)",
@@ -37,8 +42,8 @@ def show_status(answers: Sequence[Answer]) -> None:
         help=f"Batch counts what was appended before {format_time(first.frontier)}; speed what came after it.",
         border=True,
     )
-    columns[2].metric("Events in batch", f"{batch:,}", help=f"offsets before {_vector(first.cut)}", border=True)
-    columns[3].metric("Events in speed", f"{speed:,}", help=f"offsets up to {_vector(first.head)}", border=True)
+    columns[2].metric("Events in batch", f"{batch:,}", help=f"offsets before {vector(first.cut)}", border=True)
+    columns[3].metric("Events in speed", f"{speed:,}", help=f"offsets up to {vector(first.head)}", border=True)
     st.html(_seam(batch, speed, first, held=any(answer.held for answer in answers)))
 
 
@@ -49,7 +54,7 @@ def coverage(answer: Answer, shown: int) -> str:
         f"**{shown:,}** rows{stored}",
         f"{len(answer.batch):,} with a batch part, {len(answer.speed):,} with a speed part",
         f"frontier {format_time(answer.frontier) if answer.frontier > EPOCH else 'not set yet'}",
-        f"head {_vector(answer.head)}",
+        f"head {vector(answer.head)}",
     ]
     return " · ".join([*parts, "held"] if answer.held else parts)
 
@@ -72,18 +77,3 @@ def _seam(batch: int, speed: int, answer: Answer, held: bool) -> str:
     <span><b style="color:{SPEED_COLOUR}">■ speed</b> {rest:.1f} % · up to the head, {state}</span>
   </div>
 </div>"""
-
-
-def _vector(cut: dict[int, int]) -> str:
-    return "(" + ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(cut.items())) + ")"
-
-
-def _ago(age: timedelta | None) -> str:
-    if age is None:
-        return "none in speed"
-    seconds = max(age.total_seconds(), 0)
-    if seconds < 10:
-        return f"{seconds:.1f} s ago"
-    if seconds < 120:
-        return f"{seconds:.0f} s ago"
-    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"

@@ -1,4 +1,4 @@
-"""The last verification of a domain, whoever asked for it, and the button that asks for a new one.
+"""The button that verifies a domain now, what came of it, and the newest verification that the lake keeps.
 
 Invariant: at most one verification of a domain runs at a time, in a thread of its own, so the page goes on meanwhile.
 """
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from dashboard.kept_panel import KeptVerification, show_kept
 from lake.errors import TidemarkError
 from lake.settings import Settings
 from lake.sql import Prompt
@@ -33,6 +34,7 @@ class Verifier:
         self._settings, self._domain, self._prompt = settings, domain, prompt
         self._running = threading.Lock()
         self.last: Verified | None = None
+        self.kept = KeptVerification(settings, domain)
 
     @property
     def running(self) -> bool:
@@ -57,7 +59,7 @@ class Verifier:
 
 
 def show_verify(verifier: Verifier) -> None:
-    """The button and the verdict."""
+    """The button and its verdict, then the verdict that is kept."""
     st.button(
         "Verifying …" if verifier.running else "Verify now",
         icon=":material/verified:",
@@ -78,6 +80,7 @@ def show_verify(verifier: Verifier) -> None:
         st.error(f"{len(last.report.problems)} problems; the report is below the views.")
     if last is not None:
         st.caption(f"Verified {last.at:%Y-%m-%d %H:%M:%S} UTC")
+    show_kept(verifier.kept.now())
 
 
 def show_report(last: Verified | None) -> None:

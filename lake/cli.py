@@ -6,24 +6,20 @@ import json
 import os
 import pkgutil
 import sys
-from dataclasses import asdict
 from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
-from rich.table import Table
 
 from lake import commands
 from lake.cuts import format_time, parse_time
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, exit_on_error
-from lake.registry import live_domain, live_domains
+from lake.registry import live_domains
 from lake.screen import console, print_rows
 from lake.seal import seal as seal_cut
 from lake.settings import Settings, load_settings
 from lake.sql import Prompt
-from lake.verify import Report
-from lake.verify import verify as verify_domain
 
 app = typer.Typer(
     help="Tidemark: views declared once, right now and right for ever.", no_args_is_help=True, add_completion=False
@@ -103,25 +99,6 @@ def sql(
             screen.print(f"[red]{error}[/red]")
 
 
-@app.command()
-def verify(
-    domain: Annotated[str | None, typer.Option(help="One domain instead of all.")] = None,
-    as_json: _JsonOption = False,
-) -> None:
-    """Recompute every view from raw and compare with what is served. Exit 1 if anything differs."""
-    settings = load_settings()
-    domains = [live_domain(settings, domain)] if domain else list(live_domains(settings).values())
-    reports = [verify_domain(settings, d) for d in domains]
-    ok = all(report.ok for report in reports)
-    if as_json:
-        print(json.dumps({"ok": ok, "domains": [report.as_dict() for report in reports]}))
-    else:
-        for report in reports:
-            _print_report(report)
-    if not ok:
-        raise typer.Exit(1)
-
-
 for _info in pkgutil.iter_modules(commands.__path__):
     import_module(f"{commands.__name__}.{_info.name}").add_to(app)
 
@@ -141,30 +118,6 @@ def _read_line() -> str:
         return input("tidemark> ").strip()
     except EOFError:
         return ""
-
-
-def _print_report(report: Report) -> None:
-    views = Table(
-        "view", "frontier", "head", "rows compared", "from batch", "from speed", "mismatches", title=report.domain
-    )
-    for view in report.views:
-        row = asdict(view)
-        head = " ".join(f"{partition}:{offset}" for partition, offset in sorted(view.head.items()))
-        views.add_row(
-            *(view.view, view.frontier, head),
-            *(str(row[c]) for c in ("rows_compared", "from_batch", "from_speed")),
-            f"[red]{view.mismatches}[/red]" if view.mismatches else "0",
-        )
-    screen = console()
-    screen.print(views)
-    screen.print(
-        f"raw: {report.raw_records} records, {report.raw_gaps} missing, {report.raw_duplicates} doubled; "
-        + ", ".join(f"partition {p['partition']}: {p['good']} good, {p['quarantined']} bad" for p in report.partitions)
-    )
-    for problem in report.problems:
-        screen.print(f"[red]✗[/red] {problem}")
-    if report.ok:
-        screen.print("[green]✓[/green] every number served equals a recompute from raw")
 
 
 if __name__ == "__main__":

@@ -99,12 +99,18 @@ class StoreFenced(TidemarkError):
 
 
 def lake_away(endpoint: str, error: Exception) -> str:
-    """A sentence for whatever the lake's clients say when it does not answer: where, why, and what to do.
+    """A sentence for whatever the lake's clients say when it does not answer, or refuses: where, why, and what to do.
 
-    delta-rs says the cause in the last of many lines, coloured; Arrow says all in one.
+    delta-rs says the cause in the last of many lines, coloured, or in the store's own XML; Arrow says all in one line.
     """
     lines = [re.sub(r"\x1b\[\d*m|↳", "", line).strip() for line in str(error).splitlines()]
     cause = next((line for line in reversed(lines) if line), type(error).__name__)[:300]
+    if re.search(r"403 Forbidden|ACCESS_DENIED", str(error)):
+        code = re.search(r"<Code>(\w+)</Code>", str(error))
+        return (
+            f"the lake at {endpoint} refuses ({code[1] if code else cause}); "
+            "are TIDEMARK_S3_ACCESS_KEY and TIDEMARK_S3_SECRET_KEY right?"
+        )
     return (
         f"the lake does not answer at {endpoint} ({cause}); "
         "is it up (`tidemark status`), is TIDEMARK_S3_ENDPOINT right?"
@@ -121,14 +127,18 @@ def exit_on_error() -> Iterator[None]:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
-        print(_from_outside(error), file=sys.stderr)
+        print(f"{type(error).__name__}: {explain(error)}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
-def _from_outside(error: OSError) -> str:
-    """What the lake's clients raise names S3 or AWS; other OSErrors are of files, and name them."""
-    if not re.search(r"\b(S3|AWS)\b", str(error)):
-        return f"{type(error).__name__}: {error}"
+def explain(error: OSError) -> str:
+    """A sentence for an OSError: the lake's clients raise it, naming S3, AWS or the address; others are of files."""
     from lake.settings import load_settings  # which needs this module
 
-    return f"TidemarkError: {lake_away(load_settings().s3_endpoint, error)}"
+    try:
+        endpoint = load_settings().s3_endpoint
+    except TidemarkError:
+        return str(error)
+    if endpoint not in str(error) and not re.search(r"\b(S3|AWS)\b", str(error)):
+        return str(error)
+    return lake_away(endpoint, error)

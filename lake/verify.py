@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import duckdb
 import pyarrow as pa
+import redis
 
 from lake.cuts import Cut, count, format_time, upper
 from lake.dimensions import Dimensions
@@ -19,7 +20,7 @@ from lake.log import Log
 from lake.marks import marks_of
 from lake.raw import Raw
 from lake.recompute import Recompute, records
-from lake.serving import Answer, Serving
+from lake.serving import Answer, Serving, store_away
 from lake.settings import Settings
 
 _EXAMPLES = 5
@@ -74,6 +75,9 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
     except (MartDamaged, MissingCoverage) as error:
         report.problems.append(str(error))
         return report
+    except redis.RedisError as error:
+        report.problems.append(store_away(error))
+        return report
     quarantine = pin.marts[QUARANTINE]
     head = upper([a.head for a in answers.values()] + [quarantine.cut])
     raw = Raw(settings, domain)
@@ -96,7 +100,9 @@ def verify(settings: Settings, domain: Domain, serving: Serving | None = None) -
             recompute.states(QUARANTINE),
         )
     )
-    report.problems += [f"{v.view}: {v.mismatches} rows differ: {v.examples[0]}" for v in report.views if v.mismatches]
+    report.problems += [
+        f"{v.view}: {v.mismatches} rows differ of {v.rows_compared}" for v in report.views if v.mismatches
+    ]
     if not sum(v.rows_compared for v in report.views if v.view != QUARANTINE):
         report.problems.append("nothing was compared: no view has a row yet; produce events first")
     return report

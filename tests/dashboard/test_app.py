@@ -13,9 +13,12 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from lake.cuts import count, covers, epoch_ms, format_time, from_ms, segment_start
+from lake.domain import load_domain
 from lake.errors import MissingCoverage
 from lake.log import Log
 from lake.serving import Serving
+from lake.settings import Settings
+from lake.verifications import Verifications
 from tests.conftest import Sandbox
 from tests.faults.parts import Worker, run, wait_for
 
@@ -121,3 +124,25 @@ def test_a_setting_that_cannot_be_used_is_a_sentence(served, monkeypatch):
     monkeypatch.setenv("TIDEMARK_SEGMENT_SECONDS", "7")
     page.run()
     assert not page.exception and "TIDEMARK_SEGMENT_SECONDS='7'" in page.error[0].value
+
+
+def test_the_newest_kept_verification_is_beside_the_button_and_in_a_badge(served, monkeypatch):
+    page = _page(served, monkeypatch)
+    assert "Never verified" in _markdown(page) and not page.success
+    run(served.environment, "lake.cli", "verify", "--domain", served.domain.name, "--json")
+    page = _page(served, monkeypatch)
+    assert not page.exception and not page.error
+    assert page.success[0].value.startswith("Exact: ") and ":green-badge[" in _markdown(page)
+    newest = Verifications(served.settings).newest(served.domain.name)
+    assert any(format_time(newest.at) in caption.value for caption in page.caption)
+
+
+def test_a_lake_that_is_away_from_the_beginning_is_a_sentence(monkeypatch):
+    away = Settings(s3_endpoint="http://127.0.0.1:1")
+    page = _page(Sandbox(away, load_domain("shop", away.domains_dir)), monkeypatch)
+    assert not page.exception
+    assert page.error[0].value.startswith("the lake does not answer at http://127.0.0.1:1 (")
+
+
+def _markdown(page: AppTest) -> str:
+    return " ".join(markdown.value for markdown in page.markdown)

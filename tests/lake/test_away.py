@@ -40,7 +40,7 @@ def test_what_needs_a_server_that_is_away_says_so_in_one_sentence(tmp_path: Path
         out, told = process.communicate(timeout=SECONDS)
         assert (process.returncode, out) == (2, ""), told
         [sentence] = told.splitlines()
-        assert sentence.startswith(f"TidemarkError: {said}")
+        assert sentence.partition(": ")[2].startswith(said)
         assert sentence.endswith(f"; is it up (`tidemark status`), is {setting} right?")
 
 
@@ -49,6 +49,16 @@ def test_the_cause_is_the_last_that_the_client_says_without_its_colours() -> Non
         "Kernel error\n \x1b[31m↳\x1b[0m Generic S3 error\n  \x1b[31m↳\x1b[0m Connection refused (os error 111)\n"
     )
     assert "http://lake:9000 (Connection refused (os error 111)); is it up" in lake_away("http://lake:9000", said)
+
+
+def test_a_lake_that_refuses_is_not_one_that_is_away() -> None:
+    for told in (
+        "Kernel error\n 403 Forbidden\n <Error><Code>SignatureDoesNotMatch</Code><Message>x</Message></Error>",
+        "When reading: AWS Error ACCESS_DENIED during HeadObject operation: SignatureDoesNotMatch",
+    ):
+        said = lake_away("http://lake:9000", OSError(told))
+        assert said.startswith("the lake at http://lake:9000 refuses (") and "SignatureDoesNotMatch" in said
+        assert said.endswith("are TIDEMARK_S3_ACCESS_KEY and TIDEMARK_S3_SECRET_KEY right?")
 
 
 def test_an_error_of_a_file_is_not_one_of_the_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

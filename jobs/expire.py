@@ -97,7 +97,7 @@ def _tables(settings: Settings, domain: Domain) -> list[tuple[str, bool]]:
     changing = [settings.table_uri("raw", domain.name)]
     for folder in ("marts", "quarantine"):
         changing += sorted(tables_below(settings, folder, domain.name))
-    adding = [settings.table_uri("registry", domain.name), settings.table_uri("erasures")]
+    adding = [settings.table_uri(*parts) for parts in (("registry", domain.name), ("erasures",), ("verifications",))]
     adding += [settings.table_uri("dimensions", name) for name in domain.dimensions]
     tables = [(uri, True) for uri in changing] + [(uri, False) for uri in adding]
     return [(uri, changes) for uri, changes in tables if open_table(settings, uri) is not None]

@@ -211,7 +211,7 @@ def between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:
 def lies_between(rows: pa.Table, start: Cut, end: Cut) -> pa.Array:
     """For each record, whether its offset is in [start, end)."""
     partition, offset = rows["partition"], rows["offset"]
-    keep = pa.array([False] * len(rows))
+    keep = pa.array([False] * len(rows), pa.bool_())
     for p, stop in end.items():
         inside = pc.and_(pc.greater_equal(offset, start.get(p, 0)), pc.less(offset, stop))
         keep = pc.or_(keep, pc.and_(pc.equal(partition, p), inside))

@@ -197,6 +197,12 @@ class Raw:
         return {p: offset for p, offset in first.items() if offset > 0}
 
     def _lost(self, file: RawFile, error: Exception) -> RawDamaged:
+        newest = open_table(self.settings, self.uri)
+        if newest is not None and all(f["path"] != file.path for f in data_files(newest)):
+            return RawDamaged(
+                f"raw/{self._domain.name}/{file.path} is in raw no more: while this version was read, its files "
+                "were replaced, and removed (`jobs.expire`, `jobs.forget`); run this again"
+            )
         return RawDamaged(
             f"raw/{self._domain.name}/{file.path} with {file.rows} records cannot be read ({error}); "
             "restore it from the bucket's versions or a backup, for every answer is derived from it"

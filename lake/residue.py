@@ -62,7 +62,6 @@ class Residue:
     def __init__(self, settings: Settings, domain: Domain, search: Search, before: Before, removing: bool) -> None:
         self._settings, self._domain, self._search, self._before = settings, domain, search, before
         self._removing = removing
-        self._files = filesystem(settings)
         self.found = Found()
 
     def look_in_raw(self) -> None:
@@ -72,7 +71,7 @@ class Residue:
             rows = stream_file(self._settings, uri, path, RAW_SCHEMA.names, _ROWS, _BYTES)
             if any(self._holds_records(table) for table in rows):
                 self._settle(uri, path, is_current, may_go=True)
-        self._look_in_log(uri, [self._search.subject.field, "key", "value", "headers"])
+        self._look_in_log(uri, [self._search.subject.field, "key", "value", "headers"], set())
 
     def look_in_mart(self, uri: str, view: str, domain: Domain) -> None:
         """States of tiles that end at or before the time, in the files of a mart, and the log's statistics.
@@ -89,7 +88,8 @@ class Residue:
             concerned = view == QUARANTINE or end is None or end <= self._before.time
             if concerned and self._holds_states(rows, view, domain, columns):
                 self._settle(uri, path, is_current, may_go=end is not None or view == QUARANTINE)
-        self._look_in_log(uri, columns)
+        after = {tile for tile, end in ends.items() if end > self._before.time}
+        self._look_in_log(uri, columns, {_name(path) for path, tile in tiles.items() if tile in after})
 
     def _holds_records(self, rows: pa.Table) -> bool:
         own = self._search.among(between(rows.cast(RAW_SCHEMA), {}, self._before.cut))["own"]
@@ -106,29 +106,34 @@ class Residue:
         leaves = (leaf for name in columns for leaf in _leaves(rows[name].combine_chunks()))
         return any(pc.any(pc.equal(leaf, value)).as_py() for leaf in leaves if leaf.type == value.type)
 
-    def _look_in_log(self, uri: str, columns: list[str]) -> None:
-        """The Delta log's own files, which hold the least and the greatest value of columns in each data file."""
+    def _look_in_log(self, uri: str, columns: list[str], later: set[str]) -> None:
+        """The Delta log's own files, which hold the least and the greatest value of columns in each data file.
+
+        `later`: the names of those that may hold the subject, which came back.
+        """
         if self._removing:
             return
         told = _in_statistics(self._search.subject.value, columns)
         for info in objects_below(self._settings, uri):
             if in_log(info):
                 self.found.objects += 1
-                if columns and told.search(self._bytes(info.path)):
+                entries = self._entries(info.path) if columns else []
+                if any(told.search(_written(_without(json.loads(e), later))) for e in entries if told.search(e)):
                     self.found.problems.append(f"{info.path} still says in statistics that the subject was there")
 
-    def _bytes(self, path: str) -> bytes:
-        with self._files.open_input_file(path) as file:
-            if not path.endswith(".parquet"):
-                return file.read()
-            return json.dumps(pq.read_table(file).to_pylist(), default=str, ensure_ascii=False).encode()
+    def _entries(self, path: str) -> list[bytes]:
+        """What a file of a log holds, each as JSON."""
+        with filesystem(self._settings).open_input_file(path) as file:
+            if path.endswith(".parquet"):
+                return [_written(row) for row in pq.read_table(file).to_pylist()]
+            return file.read().splitlines()
 
     def _settle(self, uri: str, path: str, is_current: bool, may_go: bool) -> None:
         """A file that holds the subject: remove it if it may go, and if that is what this is for."""
         if is_current:
             self.found.problems.append(f"{uri}/{path} holds the subject")
         elif self._removing and may_go:
-            self._files.delete_file(f"{uri}/{unquote(path)}".removeprefix("s3://"))
+            filesystem(self._settings).delete_file(f"{uri}/{unquote(path)}".removeprefix("s3://"))
             self.found.removed += 1
         elif not self._removing:
             self.found.problems.append(
@@ -164,6 +169,24 @@ def _end(rows: pa.Table) -> datetime | None:
     """Where the tile ends whose manifest is in the file; None if it is in another file."""
     told = rows[MANIFEST].drop_null().to_pylist()
     return Manifest.model_validate_json(told[0]).t1 if told else None
+
+
+def _name(path: str) -> str:
+    """A data file's name, without the folders that are spelled in several ways."""
+    return path.rsplit("/", 1)[-1]
+
+
+def _without(told: object, names: set[str]) -> object:
+    """What an entry says, but of the data files of these names."""
+    if isinstance(told, dict):
+        if _name(str(told.get("path", ""))) in names:
+            return None
+        return {key: _without(value, names) for key, value in told.items()}
+    return [_without(value, names) for value in told] if isinstance(told, list) else told
+
+
+def _written(told: object) -> bytes:
+    return json.dumps(told, default=str, ensure_ascii=False).encode()
 
 
 def _leaves(column: pa.Array) -> Iterator[pa.Array]:

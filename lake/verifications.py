@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from lake.cuts import Cut, epoch_ms, from_ms, upper
 from lake.domain import Domain
@@ -67,12 +68,22 @@ class Verifications:
         self._settings = settings
         self._uri = settings.table_uri("verifications")
 
+    # Appends never conflict with each other, but with others that make the table at the same moment.
+    @retry(
+        retry=retry_if_exception_type(CommitFailedError),
+        stop=stop_after_attempt(10),
+        wait=wait_random(0, 0.2),
+        reraise=True,
+    )
     def keep(self, verification: Verification) -> None:
         """Add one. Raises OSError or DeltaError if the lake does not take it."""
-        options = self._settings.storage_options()
-        DeltaTable.create(self._uri, SCHEMA, mode="ignore", partition_by=["domain"], storage_options=options)
-        row = pa.Table.from_pylist([_row(verification)], schema=SCHEMA)
-        write_deltalake(self._uri, row, mode="append", storage_options=options)
+        table = open_table(self._settings, self._uri)
+        if table is None:
+            options = self._settings.storage_options()
+            table = DeltaTable.create(
+                self._uri, SCHEMA, mode="ignore", partition_by=["domain"], storage_options=options
+            )
+        write_deltalake(table, pa.Table.from_pylist([_row(verification)], schema=SCHEMA), mode="append")
 
     def newest(self, domain: str) -> Verification | None:
         """The last one of a domain, None if none was ever kept. Raises as `last`."""

@@ -23,7 +23,8 @@ from local.stack import Stack
 from local.status import read_status, render
 from local.tools import find_tools, set_up
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+_HELP = "The stack on one machine, from an empty cache to a running demo and back."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 console = Console()
 _Domains = Annotated[str | None, typer.Option(help="Which domains run: all, or names with commas between.")]
 
@@ -40,8 +41,10 @@ def _stack() -> Stack:
 def doctor() -> None:
     """Name what this machine lacks, and how to get it."""
     with exit_on_error():
-        stack = _stack()
-        findings = examine(_home(), _ports(stack), own_ports=stack.supervisor.process() is not None)
+        tools = find_tools()
+        stack = Stack(_home(), tools)
+        is_running = stack.supervisor.process() is not None
+        findings = examine(_home(), _ports(stack), own_ports=is_running, is_set_up=tools.are_built)
     table = Table("", "what", "found", "wanted", box=None)
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]--[/]"
@@ -155,4 +158,4 @@ def _ports(stack: Stack) -> Ports:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="tidemark")  # which hands these commands over

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as much of it as the demo needs: trigger a DAG run, follow it, explain a failure."""
+"""Airflow's REST API, as much of it as demo and status need: trigger a DAG run, follow it, explain a failure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ class Task:
 
 
 class Airflow:
-    def __init__(self, address: str, user: str, password: str) -> None:
+    def __init__(self, address: str, user: str, password: str, reply_seconds: float = 30) -> None:
         self.address = address
         self._login = {"username": user, "password": password}
-        self._client = httpx.Client(base_url=address, timeout=30)
+        self._client = httpx.Client(base_url=address, timeout=reply_seconds)
+
+    def paused(self) -> dict[str, bool]:
+        """Every DAG that Airflow has read so far, and whether it is paused. Raises httpx.HTTPError."""
+        self._authenticate()
+        found = self._call("GET", "/dags", params={"limit": 100})["dags"]
+        return {dag["dag_id"]: dag["is_paused"] for dag in found}
 
     def unpause(self, dag: str, wait_seconds: float) -> None:
         """Let the DAG run; waits until the DAG processor has found it. Raises DemoFailed."""

@@ -27,8 +27,9 @@ from local.parts import AIRFLOW, AIRFLOW_USER, SERVERS, producer
 from local.provision import provision
 from local.showcase import SHOWCASE
 from local.stack import Stack
+from local.status import BUILD
 
-DAG, EVERY = "build_marts", "*"
+DAG, EVERY = BUILD, "*"
 BETWEEN_SLICES = timedelta(minutes=1)
 SLICE_SECONDS = 900
 
@@ -80,7 +81,7 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     tell("recomputing everything from raw to compare")
     for domain in domains:
         _tidemark(stack, "verify", "--domain", domain.name)
-    tell("done; all of it goes on running (`make down` stops it)")
+    tell(f"done; all of it goes on running, and {DAG} builds slices on its schedule (`make down` stops it)")
 
 
 def _missing_backlog(settings: Settings, domain: Domain) -> int:

@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import httpx
 import psutil
 from rich.console import Group
 from rich.table import Table
 
+from local.airflow import Airflow
 from local.memory import family, pss_bytes
 from local.parts import AIRFLOW_USER
 from local.stack import Stack
+
+BUILD = "build_marts"
+_REPLY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Status:
     running: bool
     pss_bytes: int
     parts: list[PartStatus]
+    paused: dict[str, bool] | None = None
+    """Each DAG that Airflow has read, and whether it is paused; None where Airflow does not run or answer."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +75,17 @@ def read_status(stack: Stack) -> Status:
             )
         )
     total = pss_bytes(family(supervisor)) if supervisor else 0
-    return Status(str(stack.home), supervisor is not None, total, parts)
+    return Status(str(stack.home), supervisor is not None, total, parts, _paused(parts))
+
+
+def _paused(parts: list[PartStatus]) -> dict[str, bool] | None:
+    for part in parts:
+        if part.name == "airflow" and part.state == "RUNNING" and part.address and part.user and part.password:
+            try:
+                return Airflow(part.address, part.user, part.password, _REPLY_SECONDS).paused()
+            except (httpx.HTTPError, ValueError):
+                return None
+    return None
 
 
 def render(status: Status) -> Group:
@@ -85,4 +102,19 @@ def render(status: Status) -> Group:
             login = " / ".join(filter(None, (part.user, part.password)))
             addresses.append(f"{part.name:<10} {part.address}   {login}".rstrip())
     total = f"{status.pss_bytes / 2**30:.2f} GiB (PSS) in all; state and logs in {status.home}"
-    return Group(parts, "", total, "", *addresses)
+    return Group(parts, "", total, "", *addresses, *_hints(status))
+
+
+def _hints(status: Status) -> list[str]:
+    """What does not run by itself although its part is up."""
+    if status.paused is None:
+        return []
+    if not status.paused:
+        said = f"Airflow is still reading its DAGs. Each begins paused: switch on {BUILD} there, or no slice is built."
+        return ["", said]
+    paused = sorted(dag for dag, is_paused in status.paused.items() if is_paused)
+    if not paused:
+        return []
+    said = f"Paused in Airflow, so not run on their schedule: {', '.join(paused)}. The switch is on each DAG's page."
+    without = f"While {BUILD} is paused, no slice is built, and what is new comes from the speed layer alone."
+    return ["", said, *([without] if BUILD in paused else [])]

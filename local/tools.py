@@ -40,6 +40,11 @@ class Tools:
     spark_jars: Path
     """Delta, S3A and our LogStore: everything Spark needs beyond what pyspark ships."""
 
+    @property
+    def are_built(self) -> bool:
+        """Whether the cache has all of them."""
+        return all(path.exists() for path in (self.kafka_jars, self.minio, self.prism, self.spark_jars))
+
 
 def find_tools() -> Tools:
     """Where the tools are, or will be once they are set up. Raises ToolMissing."""

@@ -13,7 +13,7 @@ from lake.errors import exit_on_error, lake_away
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:1"
-SECONDS = 60  # on a machine that does other things; the programs themselves give up after five
+SECONDS = 240  # a busy machine needs most of them to start Python; the programs themselves give up after five
 
 
 def _start(home: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from local.doctor import examine
+from local.doctor import PYTHONS, examine
 from local.ports import Ports
 from local.tools import ROOT
 
@@ -70,14 +72,28 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
         holder.listen()
         port = holder.getsockname()[1]
         ports = Ports.read(Ports.free().variables() | {"TIDEMARK_PORT_AIRFLOW": str(port)})
-        bad = [f for f in examine(tmp_path, ports, own_ports=False) if f.what == f"port {port}"]
+        bad = [f for f in examine(tmp_path, ports, own_ports=False, is_set_up=True) if f.what == f"port {port}"]
     assert [finding.ok for finding in bad] == [False]
     assert "TIDEMARK_PORT_AIRFLOW" in bad[0].fix
 
 
-def test_a_full_disk_is_named_with_the_setting_that_moves_the_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("is_set_up", "free", "ok"), [(True, 1, False), (True, 4, True), (False, 4, False)])
+def test_a_disk_that_is_too_full_is_named_with_the_setting_that_moves_the_state(
+    is_set_up: bool, free: float, ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local.doctor.free_gib", lambda path: 1.0)
-    disk = next(f for f in examine(tmp_path, Ports.free(), False) if f.what == "disk")
-    assert not disk.ok and "TIDEMARK_HOME" in disk.sentence
+    monkeypatch.setattr("local.doctor.free_gib", lambda path: free)
+    disk = next(f for f in examine(tmp_path, Ports.free(), False, is_set_up) if f.what == "disk")
+    assert disk.ok == ok and "TIDEMARK_HOME" in disk.sentence
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [((3, 10, 4), False), ((3, 11, 0), True), ((3, 12, 9), True), ((3, 13, 0), False)]
+)
+def test_the_pythons_that_will_do_are_those_of_the_package(
+    version: tuple[int, ...], ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    assert next(f for f in examine(tmp_path, Ports.free(), False, True) if f.what == "python").ok == ok
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    lowest, end = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", required).groups()
+    assert tuple((3, minor) for minor in range(int(lowest), int(end))) == PYTHONS

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
+from rich.console import Console
 
 from local.stack import Stack
+from local.status import Status, render
 from local.tools import ROOT
 
 
@@ -62,3 +65,31 @@ def test_an_unknown_part_is_answered_with_the_parts_there_are(stack: Stack) -> N
     done = _local(stack.home, "up", "kafkaa")
     assert done.returncode == 2
     assert "kafkaa" in done.stderr and "kafka, minio, store" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("paused", "said", "unsaid"),
+    [
+        (None, [], ["aused"]),
+        ({}, ["still reading its DAGs", "switch on build_marts"], ["Paused in"]),
+        (
+            {"build_marts": True, "expire": True},
+            ["Paused in Airflow", ": build_marts, expire.", "no slice is built"],
+            [],
+        ),
+        ({"build_marts": False, "expire": True}, [": expire. The switch"], ["no slice is built"]),
+        ({"build_marts": False}, [], ["aused"]),
+    ],
+)
+def test_what_is_paused_is_told_and_what_that_means(
+    paused: dict[str, bool] | None, said: list[str], unsaid: list[str]
+) -> None:
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(render(Status("home", True, 0, [], paused)))
+    assert all(part in captured.get() for part in said) and not any(part in captured.get() for part in unsaid)
+
+
+@pytest.mark.parametrize("arguments", [("up", "--help"), ("--help",)])
+def test_help_calls_the_program_by_the_name_that_people_type(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert " tidemark " in _local(tmp_path, *arguments).stdout.partition("Usage:")[2].splitlines()[0]

@@ -25,7 +25,7 @@ from jobs.task_files import TaskFiles
 from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
 from lake.duplicates import REPEATS
-from lake.errors import RawDamaged
+from lake.errors import RawDamaged, TidemarkError
 from lake.kernel import COUNTS, Kernel
 from lake.marks import Marks, needs_marks, read_timeline
 from lake.raw import Raw, lies_between
@@ -36,6 +36,7 @@ from lake.timeline import Versions
 CLOCK_MARGIN = timedelta(days=1)
 MIN_TASKS = 2
 BYTES_PER_TASK = 64 << 20  # of compressed files
+_WORKER_DIED = "Python worker exited unexpectedly"
 _COUNTED = ("events", "good", "quarantined", "markers", "duplicates")
 
 
@@ -161,7 +162,13 @@ def _check_sum(found: Slice, raw: Raw) -> None:
 
 
 def _named(error: Exception) -> Exception:
-    """A worker's RawDamaged, which Spark gives as text in an error of its own, as what it was."""
-    sign = "RawDamaged: "
-    damaged = [line for line in str(error).splitlines() if sign in line]
-    return RawDamaged(damaged[0].split(sign, 1)[1]) if damaged else error
+    """What a worker of Spark's has met, which Spark gives as text in an error of its own, as what it was."""
+    sign, text = "RawDamaged: ", str(error)
+    if damaged := [line for line in text.splitlines() if sign in line]:
+        return RawDamaged(damaged[0].split(sign, 1)[1])
+    if _WORKER_DIED in text:
+        return TidemarkError(
+            "a Python worker of Spark's died, killed or out of memory; nothing of the slice was committed; "
+            "run the build again"
+        )
+    return error

@@ -1,8 +1,8 @@
-"""Lets go of speed states that the marts have covered for a whole slice, and of generations that were replaced.
+"""Lets go of speed states that the marts have covered for a whole tile, and of generations that were replaced.
 
 Invariant: only offsets before the start of every view's newest tile are forgotten. So whoever still answers from the
-mart as it was one slice ago finds every segment from there on. A generation goes when it has not been live for twice
-the grace: the speed layer has stopped it by then.
+mart as it was one tile ago finds every segment from there on; who is further behind looks at the mart again. A
+generation goes when it has not been live for twice the grace: the speed layer has stopped it by then.
 """
 
 from __future__ import annotations

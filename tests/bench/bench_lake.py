@@ -94,8 +94,7 @@ class BenchLake:
         times = [EPOCH, *(T0 - hour * HOUR for hour in range(hours - 1, -1, -1))]
         for view in (name for name in kernel.names if name != COUNTS):
             definition = kernel.definition_hash(view)
-            source = domain.model_copy(update={"name": bare(domain.name)})
-            states = self._states(source, view, kernel)
+            states = self._states(bare(domain.name), view, kernel)
             uri = mart_uri(self.settings, domain.name, view, definition)
             for number in range(hours):
                 manifest = Manifest(
@@ -126,7 +125,7 @@ class BenchLake:
         kernel = Kernel(domain)
         found = {}
         for view in ("revenue_by_country_hour", "visitors_by_page_minute"):
-            found[view] = self._states(domain, view, kernel, t0).to_pylist()
+            found[view] = self._states(domain.name, view, kernel, t0).to_pylist()
         return revenue_of(found["revenue_by_country_hour"]), visitors_of(found["visitors_by_page_minute"])
 
     @staticmethod
@@ -136,8 +135,8 @@ class BenchLake:
             heads[last["partition"]] = last["offset_max"] + 1
         raw.append(raw.table(), rows, heads)
 
-    def _states(self, domain: Domain, view: str, kernel: Kernel, t0: datetime = EPOCH) -> pa.Table:
-        mart = Mart(self.settings, domain.name, view, kernel.schema(view), kernel.definition_hash(view))
+    def _states(self, domain: str, view: str, kernel: Kernel, t0: datetime = EPOCH) -> pa.Table:
+        mart = Mart(self.settings, domain, view, kernel.schema(view), kernel.definition_hash(view))
         snapshot = mart.snapshot()
         tiles = [tile.t0 for tile in snapshot.tiles]
         assert t0 in tiles, f"no tile from {t0} in {mart.uri}: {tiles}"

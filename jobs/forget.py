@@ -119,7 +119,7 @@ class Forget:
         assert found.first_later is not None
         said = (
             f"{found.later} records of the subject were appended from {format_time(until)} on, the first at "
-            f"{format_time(found.first_later)}: the speed layer counts them still. Run the DAG build_marts up to a "
+            f"{format_time(found.first_later)}: the speed layer counts them still, or tells repeats by them. Run the DAG build_marts up to a "
             f"time after the last one and then this again, or give --before {format_time(until)} to erase what came "
             "before that time alone"
         )

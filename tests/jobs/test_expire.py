@@ -57,7 +57,7 @@ def test_old_files_go_when_they_are_old_enough_and_raw_stays_what_it_is(box: San
     assert run(box, 168).tables[0].files == 0 and files(box, accounts.raw.uri) == 27
     assert run(box, 0).tables[0].files == 26 and files(box, accounts.raw.uri) == 1
     assert accounts.records() == before
-    with pytest.raises(RawDamaged, match="in raw no more.*run this again"):
+    with pytest.raises(RawDamaged, match=r"in raw no more.*run this again"):
         list(accounts.raw.scan({}, accounts.heads, old))
     table = accounts.raw.table()
     assert accounts.raw.positions(table) == accounts.heads

@@ -242,4 +242,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False)
+    program.command()(main)
+    program(prog_name="tidemark import")

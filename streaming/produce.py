@@ -61,7 +61,7 @@ class EventProducer:
     """An idempotent producer of one topic that can write down what was acknowledged. Close it to flush."""
 
     def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None, **options: object) -> None:
-        self._topic, self._ledger = topic, ledger
+        self._topic, self._bootstrap, self._ledger = topic, bootstrap, ledger
         self.positions: dict[int, int] = {}
         """For each partition that was sent to, the offset after the last acknowledged record."""
         self._failure: str | None = None
@@ -109,7 +109,10 @@ class EventProducer:
         left = self._producer.flush(60)
         self.poll()
         if left:
-            raise NotDelivered(f"topic '{self._topic}': {left} records were not acknowledged; is the broker up?")
+            raise NotDelivered(
+                f"topic '{self._topic}': {left} records were not acknowledged by {self._bootstrap} within a minute; "
+                "is it up (`tidemark status`)?"
+            )
 
     def _report(self, kind: str) -> Callable[[Any, Any], None]:
         def report(error: Any, message: Any) -> None:

@@ -58,7 +58,9 @@ def test_verify_keeps_what_it_finds_and_that_it_cannot_find_anything(served: Ser
     kernel, settings = served.kernel, served.settings
     store = SpeedStore(settings.store_url, kernel.generation(settings.segment_seconds), served.domain.name)
     head = store.snapshot().heads[0]
-    piece = Piece(head.segment, head.next_offset, head.next_offset + 1, head.max_append_ms, {})
+    # The speed view is one record ahead of raw, in its next segment, and the lander is away.
+    later = head.max_append_ms + settings.segment_seconds * 1000
+    piece = Piece(later, head.next_offset, head.next_offset + 1, later, {})
     assert store.put(0, head.next_offset, [piece], "topic-1", 0)
     away = replace(served.sandbox, settings=settings.model_copy(update={"verify_timeout_seconds": 0.5}))
     run(away.environment, "lake.cli", "verify", "--domain", served.domain.name, "--json", expect=2)

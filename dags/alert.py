@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.request import Request, urlopen
 
-from dags.masking import masked
+from dags.masking import mask_secrets
 from lake.errors import TidemarkError
 from lake.settings import load_settings
 
@@ -32,7 +32,7 @@ def alert(context: Mapping[str, Any]) -> None:
     if not url:
         return
     found = describe(context)
-    found["error"] = masked(found["error"], settings)[-_LAST_CHARACTERS:]
+    found["error"] = mask_secrets(settings)(found["error"])[-_LAST_CHARACTERS:]
     # The field that chat systems show.
     about = f" ({found['domain']})" if found["domain"] else ""
     text = f"{found['dag']}.{found['task']}{about} failed: {found['error']}\n{found['url']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from airflow.sdk.log import mask_secret
@@ -22,14 +23,18 @@ def secrets_of(settings: Settings) -> list[str]:
     return sorted((secret for secret in found if len(secret) >= _SHORTEST), key=lambda secret: (-len(secret), secret))
 
 
-def mask_secrets(settings: Settings) -> None:
-    """From now on no log of this task shows them."""
-    for secret in secrets_of(settings):
+def mask_secrets(settings: Settings) -> Callable[[str], str]:
+    """From now on Airflow masks them in what it logs of this task; returns what masks a text before it is logged.
+
+    Airflow masks what a task's process hands to its supervisor, and nothing that `dag.test()` prints.
+    """
+    secrets = secrets_of(settings)
+    for secret in secrets:
         mask_secret(secret)
 
+    def masked(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
 
-def masked(text: str, settings: Settings) -> str:
-    """The text without them, for what is sent elsewhere."""
-    for secret in secrets_of(settings):
-        text = text.replace(secret, "***")
-    return text
+    return masked

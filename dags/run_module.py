@@ -48,9 +48,9 @@ class RunModule(Program, BaseOperator):
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> Any:
-        mask_secrets(load_settings())
+        masked = mask_secrets(load_settings())
         arguments = self.ask_arguments(context)
-        self.log.info("python -m %s %s", self.module, " ".join(arguments))
+        self.log.info("python -m %s %s", self.module, masked(" ".join(arguments)))
         with TemporaryFile("w+") as document:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module, *arguments],
@@ -61,14 +61,15 @@ class RunModule(Program, BaseOperator):
                 errors="backslashreplace",
                 start_new_session=True,
             )
-            said = [line.rstrip() for line in self._told(self._process)]
+            said = self._told(self._process, masked)
             code = self._process.wait()
             document.seek(0)
             if code:
                 # What it found may be in the document alone, as the mismatches of a verification.
-                raise AirflowException(f"{self.module} ended with {code}:\n{last_words(said or document.readlines())}")
+                words = masked(last_words(said or document.read().splitlines()))
+                raise AirflowException(f"{self.module} ended with {code}:\n{words}")
             self.result = json.load(document)
-            self.log.info("done: %s", self.result)
+            self.log.info("done: %s", masked(str(self.result)))
             return self.result
 
     def on_kill(self) -> None:
@@ -76,10 +77,10 @@ class RunModule(Program, BaseOperator):
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
 
-    def _told(self, process: subprocess.Popen[str]) -> list[str]:
+    def _told(self, process: subprocess.Popen[str], masked: Callable[[str], str]) -> list[str]:
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
-            self.log.info("%s", line.rstrip())
-            lines.append(line)
+            lines.append(masked(line.rstrip()))
+            self.log.info("%s", lines[-1])
         return lines

@@ -79,14 +79,15 @@ class RunPod(Program, KubernetesPodOperator):
         return super().build_pod_request_obj(context, dry_run=dry_run)
 
     def execute(self, context: Any) -> None:
-        mask_secrets(self.settings)
+        masked = mask_secrets(self.settings)
+        self.log_formatter = lambda _container, line: masked(line)
         try:
             super().execute(context)
         except AirflowFailException:
             raise
         except AirflowException as error:
             name = self.pod.metadata.name if self.pod else "that could not be made"
-            words = last_words(self._said) if self._said else str(error)
+            words = masked(last_words(self._said) if self._said else str(error))
             raise AirflowException(f"{self.module} failed in pod {name}:\n{words}") from error
         self.result = last_document(self._said)
         context["ti"].xcom_push(key="return_value", value=self.result)

@@ -66,7 +66,6 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
         found = Told(sandbox, other.name, t1)
         one = {"domain": name, "t1": format_time(t1)}
         runs = {
-            "refused": one | {"t1": "2026-11-21T09:00:05Z"},
             "built": one | {"domain": EVERY},
             "rebuilt by a rerun": one,
             "rebuilt": {"dag": "rebuild_marts", "domain": name, "views": [QUARANTINE], "to": format_time(t1)},
@@ -85,6 +84,7 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
             timeout=300,
         )
         assert done.returncode == 0, done.stderr[-5000:]
+        print(*(line for line in done.stderr.splitlines() if " after " in line and line.endswith(" s")), sep="\n")
         found.outcomes = dict(zip(runs, json.loads(done.stdout.splitlines()[-1]), strict=True))
         found.posted = [document for _, document in webhook.posted]
         written = Path(airflow_environment["AIRFLOW_HOME"]).rglob("*.log")
@@ -94,11 +94,6 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
         webhook.close()
         for worker in workers:
             worker.kill()
-
-
-def test_a_run_that_asks_for_no_slice_is_refused(told):
-    refused = told.outcomes["refused"]
-    assert refused["state"] == "failed" and refused["tasks"]["seal"] == ["failed"] and refused["events"] == []
 
 
 def test_a_run_builds_every_view_of_every_domain_and_a_rerun_of_one_replaces_it(told):
@@ -172,10 +167,7 @@ def test_a_verification_that_compares_nothing_fails_loudly_and_stops_no_other_do
 
 
 def test_only_what_failed_was_told_of(told):
-    assert {(document["dag"], document["task"]) for document in told.posted} == {
-        ("build_marts", "seal"),
-        ("verify_views", "verify"),
-    }
+    assert [(document["dag"], document["task"]) for document in told.posted] == [("verify_views", "verify")]
 
 
 def test_no_log_holds_a_secret(told):

@@ -41,6 +41,9 @@ One domain that fails stops no other; a rerun of its tasks, or of the run, build
 | manual, `t0` and `t1` | exactly [`t0`, `t1`): the next slice, or a tile that is there, which is rebuilt |
 
 Nothing is lost between runs: a slice starts where the tiles end, however long ago that was.
+
+A slice with more than `TIDEMARK_TILE_EVENTS` offsets becomes several tiles; run again, it replaces the last of them.
+To compute tiles anew over a longer time use `rebuild_marts`.
 """
 
 logger = logging.getLogger("airflow.task")

@@ -67,11 +67,14 @@ class Forget:
         done.tiles = counted(self._stale(found))
         tiles = sum(done.tiles.values())
         self._say(f"{done.records} records of it, in {tiles} tiles")
-        if found.later and before is None:
-            self._refuse_later(found, until, dry_run)
+        later = self._later(found, until) if found.later and before is None else None
         if dry_run:
+            if later:
+                self._say(f"nothing would be erased yet: {later}")
             return done
         if erasure is None:
+            if later:
+                raise NotErased(f"nothing was erased: {later}")
             erasure = self._log.begin(self._domain.name, self._subject, reason, done.records, tiles)
         if len(found.own):
             erase(self._raw, found.own, erasure.id, erasure.reason, erasure.at)
@@ -86,6 +89,8 @@ class Forget:
         self._clean(found, stale)
         self._prove(done, reach)
         self._log.prove(erasure, self._subject, done.records, sum(done.tiles.values()))
+        if later:  # since the run that was killed
+            raise NotErased(f"everything before {done.before} is erased and proved, but {later}")
         return done
 
     def _stale(self, found: SubjectRecords) -> list[Tiles]:
@@ -97,35 +102,32 @@ class Forget:
 
     def _until(self, before: datetime | None) -> datetime:
         """The time up to which marts hold everything, and no event from there on repeats one before."""
-        frontiers = {v.name: v.frontier for version in self._versions if version.running for v in version.views}
-        view, frontier = min(frontiers.items(), key=lambda item: item[1])
+        running = [view for version in self._versions if version.running for view in version.views]
+        behind = min(running, key=lambda view: view.frontier)
         seconds = self._settings.segment_seconds
         reach_back = max(window(version.domain, seconds) for version in self._versions)
         if reach_back:
             reach_back -= timedelta(seconds=seconds)
-        until = max(frontier - reach_back, EPOCH)
+        until = max(behind.frontier - reach_back, EPOCH)
         if before is None:
             return until
         check_boundary(before, seconds)
         if before > until:
             raise NotErased(
-                f"--before {format_time(before)} lies after {format_time(until)}, up to which {view} is built"
+                f"--before {format_time(before)} lies after {format_time(until)}, up to which {behind.name} is built"
                 + (f" and no duplicate is looked for ({reach_back} back)" if reach_back else "")
                 + "; run the DAG build_marts first, or give an earlier time"
             )
         return before
 
-    def _refuse_later(self, found: SubjectRecords, until: datetime, dry_run: bool) -> None:
+    def _later(self, found: SubjectRecords, until: datetime) -> str:
         assert found.first_later is not None
-        said = (
+        return (
             f"{found.later} records of the subject were appended from {format_time(until)} on, the first at "
-            f"{format_time(found.first_later)}: the speed layer counts them still, or tells repeats by them. Run the DAG build_marts up to a "
-            f"time after the last one and then this again, or give --before {format_time(until)} to erase what came "
-            "before that time alone"
+            f"{format_time(found.first_later)}: the speed layer counts them still, or tells repeats by them. Run the "
+            "DAG build_marts up to a time after the last one and then this again, or give "
+            f"--before {format_time(until)} to erase what came before that time alone"
         )
-        if not dry_run:
-            raise NotErased(f"nothing was erased: {said}")
-        self._say(f"this would be refused: {said}")
 
     def _told(self, found: SubjectRecords, until: datetime, dry_run: bool) -> Forgotten:
         places = found.places

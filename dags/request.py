@@ -50,9 +50,9 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
     params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
     t0, t1 = (read_time(settings, name, params.get(name)) for name in ("t0", "t1"))
     if t1 is None and str(run.run_type) == "manual":
-        t1 = from_ms(segment_start(epoch_ms(run.run_after), seconds))
+        t1 = from_ms(segment_start(epoch_ms(_plain(run.run_after)), seconds))
     elif t1 is None:
-        t1 = _boundary("the end of the data interval", context["data_interval_end"], seconds)
+        t1 = _boundary("the end of the data interval", _plain(context["data_interval_end"]), seconds)
     if t0 is not None and t0 >= t1:
         raise BadRequest(f"t0={format_time(t0)} is not before t1={format_time(t1)}; a slice [t0, t1) needs t0 < t1")
     return Request(t0, t1)
@@ -95,6 +95,11 @@ def read_time(settings: Settings, name: str, text: str | None) -> datetime | Non
     except ValueError:
         raise BadRequest(f"{name}={text!r} is no time; write it like 2026-11-21T09:00:00Z") from None
     return _boundary(name, t, settings.segment_seconds)
+
+
+def _plain(t: datetime) -> datetime:
+    """Airflow gives a task times of Pendulum's, whose differences cannot be divided by a timedelta."""
+    return parse_time(t.isoformat())
 
 
 def _boundary(name: str, t: datetime, segment_seconds: int) -> datetime:

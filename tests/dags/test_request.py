@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import pendulum
 import pytest
 
 from dags.request import EVERY, BadRequest, covered, read_domains, read_request, rebuilt
@@ -25,6 +26,12 @@ def _context(run_type: str = "manual", run_after: datetime = NINE, **params: str
 def test_a_scheduled_run_ends_with_its_data_interval_and_starts_at_the_frontier():
     request = read_request(SETTINGS, _context("scheduled"))
     assert (request.t0, request.t1) == (None, TEN)
+
+
+def test_the_times_that_airflow_gives_a_task_are_read_too():
+    context = _context("backfill") | {"data_interval_end": pendulum.datetime(2026, 11, 21, 10)}
+    assert read_request(SETTINGS, context).t1 == TEN
+    assert read_request(SETTINGS, _context(run_after=pendulum.datetime(2026, 11, 21, 9))).t1 == NINE
 
 
 def test_a_manual_run_without_t1_ends_at_the_last_segment_boundary_before_it_was_triggered():

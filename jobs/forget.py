@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from deltalake.exceptions import DeltaError
+
 from jobs.build_mart import Build
 from jobs.forgotten import Forgotten, report
 from lake.cuts import EPOCH, check_boundary, format_time, parse_time
@@ -166,7 +168,10 @@ class Forget:
             forget_speed(self._settings, self._domain.name, self._versions)
             self._remove_unused()
         for uri in dict.fromkeys(concerned):
-            forget_history(self._settings, uri)
+            try:
+                forget_history(self._settings, uri)
+            except DeltaError as error:  # a build has committed at the same moment
+                raise NotErased(f"older versions of {uri} were not removed ({error}); run this again") from error
 
     def _remove_unused(self) -> None:
         """The marts of versions that were replaced: they are built anew should such a version come back."""

@@ -14,6 +14,7 @@ from lake.settings import Settings
 from lake.tables import filesystem
 
 _LOG = "_delta_log"
+_REMOVED_FOR = "delta.deletedFileRetentionDuration"
 _COMMITS_PER_CHECKPOINT = 20
 
 
@@ -45,18 +46,27 @@ def forget_history(settings: Settings, uri: str) -> None:
     """Leave of a mart only its newest version: neither data files nor log entries of those before.
 
     The newest version becomes a checkpoint, and what came before is removed. Whoever still reads an older version gets
-    an error and looks again; a build that is to be committed on one is refused, and run again.
+    an error and looks again; a build that is to be committed on one fails, and is run again.
     """
     table = DeltaTable(uri, storage_options=settings.storage_options())
     # Not `full`: a file that the log does not know may be one that a build is about to commit.
     table.vacuum(0, dry_run=False, enforce_retention_duration=False)
     table.update_incremental()
-    table.create_checkpoint()
+    # A checkpoint names the files that were removed, and their statistics, for as long as this says.
+    table.alter.set_table_properties({_REMOVED_FOR: "interval 0 seconds"})
+    try:
+        table.create_checkpoint()
+        _remove_entries(settings, uri, table.version())
+    finally:
+        table.alter.set_table_properties({_REMOVED_FOR: "interval 1 week"})  # as Delta has it
+
+
+def _remove_entries(settings: Settings, uri: str, version: int) -> None:
+    """Remove what the log has from before a version, which is a checkpoint."""
     files = filesystem(settings)
-    log = fs.FileSelector(f"{uri}/{_LOG}/".removeprefix("s3://"))
-    for info in files.get_file_info(log):
+    for info in files.get_file_info(fs.FileSelector(f"{uri}/{_LOG}".removeprefix("s3://"))):
         number = info.base_name[:20]
-        if number.isdigit() and int(number) < table.version():
+        if number.isdigit() and int(number) < version:
             files.delete_file(info.path)
 
 

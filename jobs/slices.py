@@ -36,7 +36,8 @@ from lake.timeline import Versions
 CLOCK_MARGIN = timedelta(days=1)
 MIN_TASKS = 2
 BYTES_PER_TASK = 64 << 20  # of compressed files
-_WORKER_DIED = "Python worker exited unexpectedly"
+# How Spark tells it, by where in its work the worker was.
+_WORKER_DIED = ("Python worker exited unexpectedly", "EOFException", "Connection reset", "Broken pipe")
 _COUNTED = ("events", "good", "quarantined", "markers", "duplicates")
 
 
@@ -166,7 +167,7 @@ def _named(error: Exception) -> Exception:
     sign, text = "RawDamaged: ", str(error)
     if damaged := [line for line in text.splitlines() if sign in line]:
         return RawDamaged(damaged[0].split(sign, 1)[1])
-    if _WORKER_DIED in text:
+    if "PythonRunner" in text and any(words in text for words in _WORKER_DIED):
         return TidemarkError(
             "a Python worker of Spark's died, killed or out of memory; nothing of the slice was committed; "
             "run the build again"

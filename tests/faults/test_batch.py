@@ -1,0 +1,234 @@
+"""Any build may be run again, late, out of order or after being killed: the marts equal raw, and who loses says why.
+
+Two builds at once, and what a commit is guarded by, are in tests/jobs/test_build_mart.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from jobs.build_mart import Build
+from lake.cuts import EPOCH, count, format_time
+from lake.errors import TileRefused
+from lake.kernel import QUARANTINE, Kernel
+from lake.marts import mart_uri, read_tiles
+from lake.raw_schema import RAW_SCHEMA
+from tests.faults.gate import Gate, gate
+from tests.faults.parts import ROOT, SEED, wait_for
+from tests.jobs.conftest import NINE, spark  # noqa: F401
+from tests.jobs.golden import digest, golden, snapshot, stored
+from tests.jobs.landed import Landed
+
+TEN, ELEVEN = NINE + timedelta(hours=1), NINE + timedelta(hours=2)
+VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
+BUILT = [*VIEWS, QUARANTINE]
+
+
+@dataclass
+class Driver:
+    """`build_mart` for the slice before NINE in a process of its own, which its gate holds at its first commit."""
+
+    process: subprocess.Popen[str]
+    gate: Gate
+    log: Path
+
+    def signal(self, number: int) -> None:
+        """To the driver and its JVM."""
+        os.killpg(self.process.pid, number)
+
+    def await_commit(self) -> None:
+        wait_for(lambda: self.gate.reached.is_set() or self.process.poll() is not None, "a commit")
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+
+    def busy_workers(self) -> list[psutil.Process]:
+        """Spark's Python workers, the children of its daemon, that have begun with what they were given."""
+        with suppress(psutil.Error):
+            below = psutil.Process(self.process.pid).children(recursive=True)
+            daemons = [child for child in below if "pyspark.daemon" in child.cmdline()]
+            workers = [child for child in daemons if child.ppid() in {daemon.pid for daemon in daemons}]
+            return [worker for worker in workers if sum(worker.cpu_times()[:2]) > 0.2]
+        return []
+
+    def end(self) -> tuple[int, str]:
+        """The exit code and the document on stdout, once it has ended by itself."""
+        out, _ = self.process.communicate(timeout=180)
+        return self.process.returncode, out
+
+
+@dataclass
+class Happened:
+    """What was said, and what the marts were, as one slice was built in spite of everything."""
+
+    sandbox: object
+    refusals: dict[str, list[str]] = field(default_factory=dict)
+    spans: dict[str, list[str]] = field(default_factory=dict)
+    crippled: tuple[int, str] = (0, "")
+    zombie: tuple[int, str] = (0, "")
+
+    def build(self, name: str, t1: datetime, t0: datetime | None = None) -> None:
+        """In this process; keeps what was refused and the tiles that the first view then has."""
+        build = Build(self.sandbox.settings, self.sandbox.domain, t1, print)
+        build.run(BUILT, t0)
+        self.refusals[name] = [str(refusal) for refusal in build.refused]
+        self.look(name)
+
+    def look(self, name: str) -> None:
+        self.spans[name] = [tile.span for tile in self.snapshot(VIEWS[0]).tiles]
+
+    def snapshot(self, view: str):
+        return snapshot(self.sandbox.settings, self.sandbox.domain, view)
+
+
+@pytest.fixture(scope="module")
+def batch(request, make_sandbox, tmp_path_factory) -> Iterator[Happened]:
+    """Of three drivers one loses a worker, one is killed at its commit, and one is stopped there and wakes too late."""
+    sandbox, folder = make_sandbox(), tmp_path_factory.mktemp("drivers")
+    _land(sandbox, hours=2)
+    result = Happened(sandbox)
+    with ExitStack() as stack:
+        crippled, killed, zombie = (_driver(stack, sandbox, folder / f"{number}.log") for number in range(3))
+        result.build("the second hour first", TEN, NINE)
+        workers: list[psutil.Process] = []
+        wait_for(lambda: workers.extend(crippled.busy_workers()) or workers, "a busy Python worker of Spark's")
+        workers[0].kill()
+        zombie.await_commit()
+        zombie.signal(signal.SIGSTOP)
+        killed.await_commit()
+        killed.signal(signal.SIGKILL)
+        result.crippled = (crippled.end()[0], crippled.log.read_text())
+        result.look("after the kills")
+        request.getfixturevalue("spark")
+        result.build("again", NINE)
+        result.build("the second hour", TEN, NINE)
+        zombie.signal(signal.SIGCONT)
+        zombie.gate.open()
+        result.zombie = zombie.end()
+        result.look("after the zombie")
+        yield result
+
+
+def _land(sandbox, hours: int, count: int = 2000) -> Landed:
+    """So many events in each hour before a sealed one, from eight o'clock on."""
+    landed = Landed(sandbox.settings, sandbox.domain, SEED)
+    for hour in range(hours):
+        end = NINE + timedelta(hours=hour)
+        landed.events(end - timedelta(minutes=59), 3400, count)
+        landed.seal(end)
+    return landed
+
+
+def _driver(stack: ExitStack, sandbox, log: Path) -> Driver:
+    held = stack.enter_context(gate(sandbox.settings.s3_endpoint))
+    arguments = ["--domain", sandbox.domain.name, "--t1", format_time(NINE), "--views", ",".join(VIEWS), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.build_mart", *arguments],
+        cwd=ROOT,
+        env=sandbox.environment | {"TIDEMARK_S3_ENDPOINT": held.endpoint},
+        stdout=subprocess.PIPE,
+        stderr=log.open("w"),
+        text=True,
+        start_new_session=True,
+    )
+    driver = Driver(process, held, log)
+    stack.callback(_end, driver)
+    return driver
+
+
+def _end(driver: Driver) -> None:
+    with suppress(ProcessLookupError):
+        driver.signal(signal.SIGKILL)
+    driver.process.communicate()
+
+
+def test_a_driver_that_loses_a_python_worker_says_so_and_commits_nothing(batch: Happened) -> None:
+    code, said = batch.crippled
+    assert code == 2, said[-3000:]
+    [told] = [line for line in said.splitlines() if line.startswith("TidemarkError: ")]
+    assert "a Python worker of Spark's died" in told and "run the build again" in told
+
+
+def test_a_driver_that_is_killed_at_its_commit_leaves_nothing(batch: Happened) -> None:
+    assert batch.spans["after the kills"] == []
+    assert batch.refusals["again"] == [], "the retry was hindered"
+
+
+def test_the_second_hour_is_refused_until_the_first_is_built(batch: Happened) -> None:
+    refused = batch.refusals["the second hour first"]
+    assert batch.spans["the second hour first"] == [] and len(refused) == len(BUILT)
+    assert all("build [1970-01-01T00:00:00Z, 2026-11-21T09:00:00Z) first" in refusal for refusal in refused)
+    assert batch.refusals["the second hour"] == []
+
+
+def test_a_zombie_that_wakes_at_its_commit_loses_and_says_why(batch: Happened) -> None:
+    code, out = batch.zombie
+    told = json.loads(out.splitlines()[-1])
+    assert code == 2
+    [refusal] = told["refused"]
+    assert VIEWS[0] in refusal and "has committed to this mart since" in refusal and "again" in refusal
+    [other] = told["views"]  # which it came to only then, and found built
+    assert (other["view"], other["action"]) == (VIEWS[1], "replace")
+    assert batch.spans["after the zombie"] == batch.spans["the second hour"]
+
+
+def test_after_all_that_every_view_equals_the_kernel_run_over_raw_by_hash(batch: Happened) -> None:
+    of = batch.sandbox.settings, batch.sandbox.domain
+    expected = golden(*of, TEN, BUILT)
+    assert stored(*of, BUILT) == expected
+    assert all(expected[view] != earlier for view, earlier in golden(*of, NINE, BUILT).items())
+    for view in expected:
+        tiles = batch.snapshot(view).tiles
+        assert [tile.t1 for tile in tiles] == [NINE, TEN]
+        assert all(tile.events == count(tile.cut_start, tile.cut_end) for tile in tiles)
+
+
+# Whatever is asked for in whatever order.
+
+TIMES = [EPOCH, NINE, TEN, ELEVEN]
+STEPS = 5
+
+
+def test_requests_in_any_order_leave_tiles_that_adjoin_and_equal_raw(make_sandbox, spark) -> None:  # noqa: F811
+    """Random slices, of which those that are too large for a tile are split; then everything is built up to the end."""
+    print(f"TEST_SEED={SEED}")
+    chance, sandbox, view = random.Random(SEED), make_sandbox(), VIEWS[0]
+    raw, kernel = _land(sandbox, hours=3, count=300).raw, Kernel(sandbox.domain)
+    uri = mart_uri(sandbox.settings, sandbox.domain.name, view, kernel.definition_hash(view))
+    done: list[str] = []
+
+    def build(t0: datetime | None, t1: datetime, most: int) -> None:
+        settings = sandbox.settings.model_copy(update={"tile_events": most})
+        build = Build(settings, sandbox.domain, t1, lambda line: None)
+        build.build_tiles([view], t0)
+        done.append(f"[{t0 and format_time(t0)}, {format_time(t1)}) by {most}: {build.refused or 'built'}")
+        assert all(isinstance(refusal, TileRefused) for refusal in build.refused), done
+
+    def check() -> None:
+        found = snapshot(sandbox.settings, sandbox.domain, view)
+        assert len(found.tiles) == len(read_tiles(sandbox.settings, uri)), done
+        for tile, states in zip(found.tiles, found.states, strict=True):
+            records = pa.concat_tables([RAW_SCHEMA.empty_table(), *raw.scan(tile.cut_start, tile.cut_end)])
+            assert len(records) == tile.events
+            assert digest(kernel.merge(view, [states])) == digest(kernel.run(records)[view]), (tile.span, done)
+
+    for _ in range(STEPS):
+        t1 = chance.choice(TIMES[1:])
+        build(chance.choice([None, *(t for t in TIMES if t < t1)]), t1, chance.choice([200, 1_000_000]))
+        check()
+    build(None, ELEVEN, 1_000_000)
+    check()
+    print("\n".join(done))
+    assert stored(sandbox.settings, sandbox.domain, [view]) == golden(sandbox.settings, sandbox.domain, ELEVEN, [view])

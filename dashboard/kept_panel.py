@@ -93,9 +93,8 @@ _HOW = "No verification is kept yet: the DAG `verify_views` and `tidemark verify
 
 
 def _verdict(verification: Verification) -> str:
-    if verification.ok:
-        return "Exact"
-    return "Not known to be exact" if verification.report is None else "Not exact"
+    words = {"exact": "Exact", "not exact": "Not exact", "unknown": "Not known to be exact"}
+    return words[verification.verdict]
 
 
 def _when(verification: Verification) -> str:

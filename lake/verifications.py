@@ -60,6 +60,11 @@ class Verification:
     mismatches: int = 0
     report: dict | None = field(default=None, repr=False)
 
+    @property
+    def verdict(self) -> str:
+        """`exact`, `not exact`, or `unknown` where nothing could be compared."""
+        return "exact" if self.ok else "not exact" if self.rows_compared else "unknown"
+
 
 class Verifications:
     """The verifications of all domains."""
@@ -138,7 +143,7 @@ def verification_of(report: Report, at: datetime, seconds: float) -> Verificatio
     return Verification(
         domain=report.domain,
         at=at,
-        seconds=seconds,
+        seconds=round(seconds, 3),
         ok=report.ok,
         problems=tuple(problems),
         heads=upper(view.head for view in report.views),

@@ -70,9 +70,14 @@ def verifications(
 
 def _row(verification: Verification) -> tuple[object, ...]:
     heads = " ".join(f"{partition}:{offset}" for partition, offset in sorted(verification.heads.items()))
-    verdict = "exact" if verification.ok else "unknown" if verification.report is None else "not exact"
     return (
-        *(verification.domain, verification.at, verdict, verification.rows_compared, verification.mismatches),
+        *(
+            verification.domain,
+            verification.at,
+            verification.verdict,
+            verification.rows_compared,
+            verification.mismatches,
+        ),
         *(f"{verification.seconds:.1f}", heads, "\n".join(verification.problems)),
     )
 

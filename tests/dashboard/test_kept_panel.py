@@ -17,7 +17,7 @@ PROBLEMS = ("sales: 1 rows differ of 2", "b", "c", "d", "e")
 
 def _verification(hours: float, **changes: object) -> Verification:
     at = datetime.now(UTC) - timedelta(hours=hours)
-    return Verification(**{"domain": "shop", "at": at, "seconds": 4.2, "ok": True, "report": {}, **changes})
+    return Verification(**{"domain": "shop", "at": at, "seconds": 4.2, "ok": True, "rows_compared": 9, **changes})
 
 
 def _page(kept):  # runs by itself: its text is what the page is made of
@@ -35,7 +35,7 @@ def _page(kept):  # runs by itself: its text is what the page is made of
         (Kept(_verification(5)), "Exact, verified 5 h ago", "green", []),
         (Kept(_verification(72)), "Exact, verified 3 days ago", "orange", []),
         (Kept(_verification(5, ok=False, problems=PROBLEMS)), "Not exact, verified 5 h ago", "red", [*PROBLEMS[:3]]),
-        (Kept(_verification(5, ok=False, problems=("x",), report=None)), "Not known to be exact", "red", ["x"]),
+        (Kept(_verification(5, ok=False, problems=("x",), rows_compared=0)), "Not known to be exact", "red", ["x"]),
     ],
 )
 def test_the_badge_has_the_colour_of_the_verdict_and_problems_are_in_red(kept, badge, colour, red) -> None:

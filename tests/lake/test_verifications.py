@@ -51,7 +51,7 @@ def _verify(served: Served, expect: int) -> Verification:
 
 def test_verify_keeps_what_it_finds_and_that_it_cannot_find_anything(served: Served) -> None:
     exact = _verify(served, 0)
-    assert (exact.heads, exact.problems, exact.mismatches) == (served.head, (), 0)
+    assert (exact.heads, exact.problems, exact.mismatches, exact.verdict) == (served.head, (), 0, "exact")
     assert exact.rows_compared > 0 and exact.report is not None
     assert all("examples" not in view for view in exact.report["views"])
 
@@ -65,14 +65,14 @@ def test_verify_keeps_what_it_finds_and_that_it_cannot_find_anything(served: Ser
     away = replace(served.sandbox, settings=settings.model_copy(update={"verify_timeout_seconds": 0.5}))
     run(away.environment, "lake.cli", "verify", "--domain", served.domain.name, "--json", expect=2)
     unknown = Verifications(settings).newest(served.domain.name)
-    assert unknown is not None and not unknown.ok and unknown.report is None
+    assert unknown is not None and (unknown.verdict, unknown.report) == ("unknown", None)
     assert unknown.problems[0].startswith("could not be carried out: ")
 
     told = run(served.sandbox.environment, "lake.cli", "verifications", "--domain", served.domain.name, "--json")
     assert [(one["ok"], bool(one["report"])) for one in told["verifications"]] == [(False, False), (True, True)]
 
 
-def test_a_store_that_is_away_is_kept_as_a_problem_and_so_are_differences(served: Served) -> None:
+def test_a_store_that_is_away_is_kept_as_a_problem(served: Served) -> None:
     nowhere = served.settings.model_copy(update={"store_url": type(served.settings.store_url)("redis://127.0.0.1:1/0")})
     away = replace(served.sandbox, settings=nowhere)
     told = run(away.environment, "lake.cli", "verify", "--domain", served.domain.name, "--json", expect=1)
@@ -109,7 +109,7 @@ def test_no_row_of_a_view_is_kept_and_of_many_problems_the_first() -> None:
     other = ViewReport("visits", "", {}, {0: 4, 1: 6}, 2, 0, 2, 1, ["from raw: ('alice', 4)"])
     report = Report("shop", [view, other], problems=[f"problem\n{n} {'x' * 2000}" for n in range(60)])
     kept = verification_of(report, NOON, 2.0)
-    assert (kept.heads, kept.rows_compared, kept.mismatches, kept.ok) == ({0: 9, 1: 6}, 7, 2, False)
+    assert (kept.heads, kept.rows_compared, kept.mismatches, kept.verdict) == ({0: 9, 1: 6}, 7, 2, "not exact")
     assert "alice" not in str(kept.report) and view.examples
     assert len(kept.problems) == 51 and kept.problems[-1] == "... and 10 more"
     assert all(len(problem) <= 1000 and "\n" not in problem for problem in kept.problems)

@@ -10,11 +10,12 @@ from urllib.parse import unquote, urlsplit
 
 
 class HeldPuts:
-    """Passes everything on but puts to a path with `part` in it; `held` is set once there was one."""
+    """Passes everything on but puts to a path with `part` in it, from the one after `passed` of them on, when `held` is
+    set."""
 
-    def __init__(self, endpoint: str, part: str) -> None:
+    def __init__(self, endpoint: str, part: str, passed: int = 0) -> None:
         self._upstream = (urlsplit(endpoint).hostname, urlsplit(endpoint).port)
-        self._part = part
+        self._part, self._passed = part, passed
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.held = threading.Event()
@@ -44,8 +45,10 @@ class HeldPuts:
         while data := _receive(client):
             line = data.split(b"\r\n", 1)[0].decode("latin-1")
             if line.startswith("PUT ") and self._part in unquote(line):
-                self.held.set()
-                break
+                self._passed -= 1
+                if self._passed < 0:
+                    self.held.set()
+                    break
             server.sendall(data)
         if self.held.is_set():
             while _receive(client):  # until its process is gone
@@ -54,8 +57,8 @@ class HeldPuts:
 
 
 @contextmanager
-def held_puts(endpoint: str, part: str) -> Iterator[HeldPuts]:
-    proxy = HeldPuts(endpoint, part)
+def held_puts(endpoint: str, part: str, passed: int = 0) -> Iterator[HeldPuts]:
+    proxy = HeldPuts(endpoint, part, passed)
     try:
         yield proxy
     finally:

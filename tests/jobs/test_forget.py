@@ -22,7 +22,7 @@ from jobs.forget import Forget
 from jobs.tile import take_turn
 from lake import erasure
 from lake.cuts import parse_time
-from lake.erasure import ERASED_HEADER, NotErased
+from lake.erasure import ERASED_HEADER, NotErased, check_unchanged
 from lake.erasure_log import BEGUN, PROVED, ErasureLog
 from lake.errors import TileRefused
 from lake.history import forget_history
@@ -193,34 +193,26 @@ def test_what_marts_do_not_hold_yet_is_refused_and_may_be_left_for_later(account
     accounts.check(accounts.raw.cut(HOURS[3]), lambda s: is_other(s) or s.offset >= cut[s.partition])
 
 
-def test_a_build_that_read_the_subject_before_it_was_erased_is_refused(accounts: Accounts, monkeypatch) -> None:
-    """It has computed its states, and is about to commit them, when the erasure begins and ends."""
-    erased = []
+def test_a_build_that_read_the_subject_before_it_was_erased_may_not_commit(accounts: Accounts, monkeypatch) -> None:
+    """It has computed its states when the erasure begins and ends. Here it is told, and commits all the same."""
+    refusals = []
 
-    def late(*arguments):
-        if not erased:
-            erased.append(None)
-            assert run(accounts).proved
-        return take_turn(*arguments)
-
-    monkeypatch.setattr(build_mart, "take_turn", late)
-    stale = Build(accounts.settings, accounts.domain, HOURS[2], print)
-    stale.build_tiles(["times_by_user"], HOURS[1])
-    [refusal] = stale.refused
-    assert erased and isinstance(refusal, TileRefused) and "records were erased" in str(refusal)
-    accounts.check(accounts.raw.cut(HOURS[3]), is_other)
-
-
-def test_without_that_check_it_brings_the_subject_back_which_the_next_run_finds(accounts: Accounts, monkeypatch):
     def late(*arguments):
         monkeypatch.setattr(build_mart, "take_turn", take_turn)
         assert run(accounts).proved
         return take_turn(*arguments)
 
+    def deaf(raw, version) -> None:
+        try:
+            check_unchanged(raw, version)
+        except TileRefused as refusal:
+            refusals.append(str(refusal))
+
     monkeypatch.setattr(build_mart, "take_turn", late)
-    monkeypatch.setattr(build_mart, "check_unchanged", lambda raw, version: None)
+    monkeypatch.setattr(build_mart, "check_unchanged", deaf)
     Build(accounts.settings, accounts.domain, HOURS[2], print).build_tiles(["times_by_user"], HOURS[1])
-    assert SUBJECT in {row["user"] for row in accounts.states("times_by_user")}
+    assert len(refusals) == 1 and "records were erased" in refusals[0]
+    assert SUBJECT in {row["user"] for row in accounts.states("times_by_user")}, "so that it has to listen"
     monkeypatch.undo()
     done = run(accounts)
     assert done.proved and (done.records, done.tiles) == (0, {"times_by_user": 1})

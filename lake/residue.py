@@ -84,7 +84,8 @@ class Residue:
         columns = [] if view == QUARANTINE else self._search.subject.columns_made_from(domain.views[view])
         for path, is_current in self._data_files(uri):
             rows = read_file(self._settings, uri, path, None)
-            end = ends.get(tiles[path]) if is_current else _end(rows)
+            # Of a tile that has several files one has the manifest; a tile that was committed since has one file.
+            end = ends.get(tiles.get(path, "")) or _end(rows)
             concerned = view == QUARANTINE or end is None or end <= self._before.time
             if concerned and self._holds_states(rows, view, domain, columns):
                 self._settle(uri, path, is_current, may_go=end is not None or view == QUARANTINE)
@@ -113,7 +114,7 @@ class Residue:
         """
         if self._removing:
             return
-        told = _in_statistics(self._search.subject.value, columns)
+        told = in_statistics(self._search.subject.value, columns)
         for info in objects_below(self._settings, uri):
             if in_log(info):
                 self.found.objects += 1
@@ -204,7 +205,7 @@ def _leaves(column: pa.Array) -> Iterator[pa.Array]:
         yield column
 
 
-def _in_statistics(value: str, columns: list[str]) -> re.Pattern[bytes]:
+def in_statistics(value: str, columns: list[str]) -> re.Pattern[bytes]:
     """`"column":"value"` as the log has it, where JSON stands in JSON; of a long value, its beginning."""
     quotes = {character: rf"\\*{re.escape(character)}" for character in '"\\'}
     start = value[:_STATISTICS_CHARACTERS]

@@ -6,6 +6,7 @@ is made of markers and more of them change nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,8 @@ from lake.registry import live_domain
 from lake.seal import seal
 from lake.settings import Settings, load_settings
 
+# The client tells of each connection, a page a look.
+logging.getLogger("kafka").setLevel(logging.WARNING)
 LOOK_SECONDS = 20.0
 """How long one look waits for the broker and the lander: mostly they need less than two."""
 

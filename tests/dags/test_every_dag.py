@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dags.masking import secrets_of
 from dags.request import EVERY
@@ -23,10 +24,12 @@ from lake.kernel import QUARANTINE, Kernel
 from lake.log import Log
 from lake.marts import manifests, mart_uri
 from lake.raw import Raw
+from lake.settings import Settings
 from lake.tables import open_table
+from lake.yaml_file import read_yaml
 from tests.conftest import Sandbox
 from tests.dags.webhook import Webhook
-from tests.faults.parts import ROOT, Worker, run
+from tests.faults.parts import ROOT, VIEWS, Worker, run
 from tests.streaming.routes import declare
 
 EVENTS = 2000
@@ -47,7 +50,8 @@ class Told:
 @pytest.fixture(scope="module")
 def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
     """Landed events of one domain, another of which nothing but markers is landed, and a run of each DAG over them."""
-    sandbox, folder, webhook = make_sandbox(), tmp_path_factory.mktemp("runs"), Webhook()
+    folder, webhook = tmp_path_factory.mktemp("runs"), Webhook()
+    sandbox = make_sandbox(base=_two_views(folder))
     name, other = sandbox.domain.name, declare(sandbox.settings, "other").domain
     environment = sandbox.environment | airflow_environment
     environment |= {"TIDEMARK_ALERT_WEBHOOK": webhook.url, "TIDEMARK_DASHBOARD_URL": "http://dashboard"}
@@ -94,6 +98,14 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
         webhook.close()
         for worker in workers:
             worker.kill()
+
+
+def _two_views(folder: Path) -> Path:
+    """The shop with two of its views: each costs every build two seconds."""
+    declared = read_yaml((Settings().domains_dir / "shop.yaml").read_text()).data
+    declared["views"] = {name: declared["views"][name] for name in VIEWS}
+    (folder / "kiosk.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    return folder / "kiosk.yaml"
 
 
 def test_a_run_builds_every_view_of_every_domain_and_a_rerun_of_one_replaces_it(told):

@@ -85,7 +85,7 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr[-5000:]
         print(*(line for line in done.stderr.splitlines() if " after " in line and line.endswith(" s")), sep="\n")

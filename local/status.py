@@ -109,12 +109,12 @@ def _hints(status: Status) -> list[str]:
     """What does not run by itself although its part is up."""
     if status.paused is None:
         return []
-    if not status.paused:
+    if BUILD not in status.paused:
         said = f"Airflow is still reading its DAGs. Each begins paused: switch on {BUILD} there, or no slice is built."
         return ["", said]
     paused = sorted(dag for dag, is_paused in status.paused.items() if is_paused)
     if not paused:
         return []
-    said = f"Paused in Airflow, so not run on their schedule: {', '.join(paused)}. The switch is on each DAG's page."
+    said = f"Paused in Airflow, so they do not run: {', '.join(paused)}. The switch is on each DAG's page."
     without = f"While {BUILD} is paused, no slice is built, and what is new comes from the speed layer alone."
     return ["", said, *([without] if BUILD in paused else [])]

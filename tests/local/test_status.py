@@ -72,6 +72,7 @@ def test_an_unknown_part_is_answered_with_the_parts_there_are(stack: Stack) -> N
     [
         (None, [], ["aused"]),
         ({}, ["still reading its DAGs", "switch on build_marts"], ["Paused in"]),
+        ({"expire": True}, ["still reading its DAGs", "switch on build_marts"], ["Paused in"]),
         (
             {"build_marts": True, "expire": True},
             ["Paused in Airflow", ": build_marts, expire.", "no slice is built"],

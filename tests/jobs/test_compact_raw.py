@@ -16,12 +16,15 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
 from jobs import compact_raw as job
 from lake.cuts import EPOCH
 from lake.errors import TidemarkError
+from lake.kernel import QUARANTINE, Kernel
+from lake.marts import MANIFEST, TILE, Manifest, mart_uri
 from lake.raw import Raw
 from lake.raw_file import group_bounds
 from lake.raw_schema import RAW_SCHEMA
@@ -71,15 +74,31 @@ def compact(sandbox, now: datetime = NOW) -> job.Compacted:
     return job.compact_raw(sandbox.settings, sandbox.domain, now, print)
 
 
+def cover(sandbox, landed: Landed, frontier: datetime = FRONTIER) -> None:
+    """Give every mart a tile up to there, without states."""
+    settings, domain, kernel = sandbox.settings, sandbox.domain, Kernel(sandbox.domain)
+    for view in [*domain.stored_views, QUARANTINE]:
+        definition = kernel.definition_hash(view)
+        manifest = Manifest(
+            t0=EPOCH, t1=frontier, cut_start={}, cut_end=landed.raw.cut(frontier), definition_hash=definition,
+            rows=0, events=0, good=0, quarantined=0, markers=0, build_id="test",
+        )  # fmt: skip
+        rows = pa.table({TILE: [manifest.tile], MANIFEST: [manifest.model_dump_json()]})
+        uri = mart_uri(settings, domain.name, view, definition)
+        write_deltalake(uri, rows, partition_by=[TILE], storage_options=settings.storage_options())
+
+
 @pytest.fixture
-def served(sandbox, landed) -> Served:
+def covered(sandbox, landed) -> None:
     """Raw of three days in many files, and marts with a frontier in the third."""
     land(landed)
-    return Served(sandbox, landed, FRONTIER)
+    cover(sandbox, landed)
 
 
-def test_closed_days_become_a_file_each_and_nothing_that_is_told_of_raw_changes(sandbox, landed, served):
+def test_closed_days_become_a_file_each_and_nothing_that_is_told_of_raw_changes(sandbox, landed):
     raw = landed.raw
+    land(landed)
+    Served(sandbox, landed, FRONTIER)
     before, version, proof = told(raw), raw.table().version(), verify(sandbox.settings, sandbox.domain)
     assert files_of_days(raw) == {"2026-11-18": FILES, "2026-11-19": FILES + 1, "2026-11-20": FILES + 2}
     done = compact(sandbox)
@@ -103,7 +122,7 @@ def test_what_is_not_past_or_not_covered_by_every_mart_stays_as_it_is(sandbox, l
     assert files_of_days(raw) == many, "no mart has a tile"
     # A broker's clock that was set back: an event of the first day after the marts' cut.
     landed.events(FIRST + timedelta(hours=5), 1, 1)
-    Served(sandbox, landed, FRONTIER)
+    cover(sandbox, landed)
     assert compact(sandbox, FIRST + DAY).days == [], "the first day is not past"
     done = compact(sandbox)
     assert done.open == ["2026-11-18"]
@@ -116,7 +135,7 @@ def test_only_neighbours_that_fit_into_one_file_are_joined(sizes, gains):
     assert job._gains([SimpleNamespace(bytes=size << 20) for size in sizes]) == bool(gains)
 
 
-def test_a_slice_reads_few_row_groups_of_a_compacted_day(sandbox, landed, served, monkeypatch):
+def test_a_slice_reads_few_row_groups_of_a_compacted_day(sandbox, landed, covered, monkeypatch):
     raw = landed.raw
     start, end = raw.cut(FIRST + DAY), raw.cut(FIRST + 2 * DAY)
     third = {p: offset + (end[p] - offset) // 3 for p, offset in start.items()}
@@ -135,7 +154,7 @@ def test_a_slice_reads_few_row_groups_of_a_compacted_day(sandbox, landed, served
     assert len(bounds) >= 8 and reading <= len(bounds) * 2 // 3
 
 
-def test_transaction_ids_outlive_compaction_checkpoint_and_the_cleaning_of_the_log(sandbox, landed, served):
+def test_transaction_ids_outlive_compaction_checkpoint_and_the_cleaning_of_the_log(sandbox, landed, covered):
     raw, positions = landed.raw, landed.raw.positions(landed.raw.table())
     compact(sandbox)
     table = raw.table()
@@ -150,7 +169,7 @@ def test_transaction_ids_outlive_compaction_checkpoint_and_the_cleaning_of_the_l
     assert raw.positions(raw.table()) == landed.heads
 
 
-def test_a_lander_that_writes_from_an_older_version_is_not_disturbed_nor_disturbs(sandbox, landed, served):
+def test_a_lander_that_writes_from_an_older_version_is_not_disturbed_nor_disturbs(sandbox, landed, covered):
     raw, held = landed.raw, landed.raw.table()
     before = len(records(raw))
     stop, appended, refused = threading.Event(), [], []
@@ -178,8 +197,9 @@ def test_a_lander_that_writes_from_an_older_version_is_not_disturbed_nor_disturb
     assert len(refused) <= 1, "no more than the one at which the compaction began"
     assert [day.files_after for day in done.days] == [1, 1]
     assert raw.positions(raw.table()) == landed.heads
-    assert len(records(raw)) == before + landed.partitions * len(appended)
-    assert verify(sandbox.settings, sandbox.domain).raw_gaps == 0
+    found = records(raw).select(["partition", "offset"])
+    assert len(found) == before + landed.partitions * len(appended)
+    assert len(found.group_by(["partition", "offset"]).aggregate([])) == len(found), "each record once"
 
 
 def test_a_compaction_that_is_overtaken_by_another_stops_and_says_so(landed):
@@ -211,7 +231,7 @@ def test_without_a_beginning_two_compactions_double_what_raw_holds(landed):
     assert len(records(raw)) > len(before)
 
 
-def test_of_two_commands_at_once_one_may_stop_and_raw_is_compacted_once(sandbox, landed, served):
+def test_of_two_commands_at_once_one_may_stop_and_raw_is_compacted_once(sandbox, landed, covered):
     before = told(landed.raw)
     together = threading.Barrier(2)
 
@@ -231,7 +251,7 @@ def test_of_two_commands_at_once_one_may_stop_and_raw_is_compacted_once(sandbox,
 
 # A new file, the commit of the first day (the run's beginning is one before it), and the log's checkpoint.
 @pytest.mark.parametrize(("at", "passed"), [("append_date=", 0), ("_delta_log/", 1), (".checkpoint.parquet", 0)])
-def test_a_compaction_that_is_killed_loses_nothing_and_is_run_again(sandbox, landed, served, at, passed):
+def test_a_compaction_that_is_killed_loses_nothing_and_is_run_again(sandbox, landed, covered, at, passed):
     raw, before = landed.raw, told(landed.raw)
     with held_puts(sandbox.settings.s3_endpoint, at, passed) as proxy:
         command = [sys.executable, "-m", "jobs.compact_raw", "--domain", sandbox.domain.name]
@@ -250,7 +270,7 @@ def test_a_compaction_that_is_killed_loses_nothing_and_is_run_again(sandbox, lan
     assert told(raw) == before
 
 
-def test_the_command_tells_files_and_bytes_of_each_day(sandbox, landed, served):
+def test_the_command_tells_files_and_bytes_of_each_day(sandbox, landed, covered):
     command = [sys.executable, "-m", "jobs.compact_raw", "--domain", sandbox.domain.name, "--json"]
     done = subprocess.run(command, cwd=ROOT, env=sandbox.environment, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pyarrow import fs
 
@@ -83,6 +86,29 @@ def test_speed_states_stay_where_no_mart_covers_them(box: Sandbox) -> None:
     assert store.put(0, 0, [Piece(0, 0, 5, 1, {}), Piece(10_000, 5, 9, 10_001, {})], "topic-1", 0)
     assert run(box, 168).segments == 0
     assert len(store.snapshot().segments) == 2
+
+
+def test_what_kafka_forgets_too_early_is_told_and_the_command_fails(box: Sandbox) -> None:
+    log = Log(box.settings, box.domain)
+    raw = Raw(box.settings, box.domain)
+    raw.create(log.topic_id())
+    producer = EventProducer(box.settings.kafka_bootstrap, box.domain.topic)
+    for number in range(40):
+        producer.send(b"k%d" % number, b"{}", "good")
+    producer.close()
+    done = run(box, 168)
+    assert done.problems == [] and {p.partition: p.begin for p in done.kafka} == {0: 0, 1: 0}
+    admin = KafkaAdminClient(bootstrap_servers=box.settings.kafka_bootstrap)
+    admin.delete_records({TopicPartition(box.domain.topic, 1): 3})  # as retention does
+    admin.close()
+    command = [sys.executable, "-m", "jobs.expire", "--domain", box.domain.name, "--json"]
+    told = subprocess.run(command, cwd=ROOT, env=box.environment, capture_output=True, text=True)
+    assert told.returncode == 2
+    problems = json.loads(told.stdout)["problems"]
+    assert all(said in told.stderr for said in problems)
+    assert "partition 1: Kafka begins at offset 3, raw is at 0: 3 events between are not in Kafka" in problems[0]
+    assert "the marts' frontier is at 0" in problems[1]
+    assert not any("partition 0" in problem for problem in problems)
 
 
 def test_what_kafka_will_forget_soon_is_told_before_it_does(box: Sandbox) -> None:

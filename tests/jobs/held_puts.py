@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from urllib.parse import unquote, urlsplit
+from contextlib import AbstractContextManager
+from urllib.parse import unquote
+
+from tests.s3_proxy import Proxy, close, in_background, pass_on, receive, running
 
 
-class HeldPuts:
+class HeldPuts(Proxy):
     """Passes everything on but puts to a path with `part` in it, from the one after `passed` of them on, when `held` is
     set."""
 
     def __init__(self, endpoint: str, part: str, passed: int = 0) -> None:
-        self._upstream = (urlsplit(endpoint).hostname, urlsplit(endpoint).port)
         self._part, self._passed = part, passed
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.held = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(endpoint)
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        server = socket.create_connection(self._upstream)
-
-        def answer() -> None:
-            while data := _receive(server):
-                with suppress(OSError):
-                    client.sendall(data)
-            _close(client)
-
-        threading.Thread(target=answer, daemon=True).start()
-        while data := _receive(client):
+    def serve(self, client: socket.socket, server: socket.socket) -> None:
+        in_background(pass_on, server, client)
+        while data := receive(client):
             line = data.split(b"\r\n", 1)[0].decode("latin-1")
             if line.startswith("PUT ") and self._part in unquote(line):
                 self._passed -= 1
@@ -51,28 +30,10 @@ class HeldPuts:
                     break
             server.sendall(data)
         if self.held.is_set():
-            while _receive(client):  # until its process is gone
+            while receive(client):  # until its process is gone
                 pass
-        _close(server)
+        close(server)
 
 
-@contextmanager
-def held_puts(endpoint: str, part: str, passed: int = 0) -> Iterator[HeldPuts]:
-    proxy = HeldPuts(endpoint, part, passed)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
-
-
-def _receive(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(1 << 16)
-    except OSError:
-        return b""
-
-
-def _close(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
+def held_puts(endpoint: str, part: str, passed: int = 0) -> AbstractContextManager[HeldPuts]:
+    return running(HeldPuts(endpoint, part, passed))

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lake import marts
 from lake.cuts import boundaries_around, epoch_ms, format_time, from_ms, parse_time, segment_start
 from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.kernel import QUARANTINE, Kernel
-from lake.marts import Manifest
+from lake.marts import Manifest, tiles_by_view
 from lake.settings import Settings
 
 EVERY = "*"
@@ -82,8 +81,7 @@ def covered(tiles: Mapping[str, list[Manifest]], t1: datetime) -> bool:
 
 def built_tiles(settings: Settings, domain: Domain) -> dict[str, list[Manifest]]:
     """For each view, and the quarantine, its tiles up to the frontier, as they are in the lake now."""
-    kernel, views = Kernel(domain), [*domain.stored_views, QUARANTINE]
-    return {view: marts.built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in views}
+    return tiles_by_view(settings, domain.name, Kernel(domain), [*domain.stored_views, QUARANTINE])
 
 
 def read_time(settings: Settings, name: str, text: str | None) -> datetime | None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
@@ -21,6 +20,7 @@ from redis import RedisError
 
 from jobs.carry import unpack
 from jobs.columns import spark_schema
+from jobs.program import Say, argument_parser, say
 from jobs.report import Built, report
 from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
@@ -39,8 +39,6 @@ from lake.raw import Raw
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
 from lake.timeline import Versions
-
-Say = Callable[[str], None]
 
 
 class Build:
@@ -222,7 +220,7 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         domain = live_domain(settings, arguments.domain)
-        build = Build(settings, domain, arguments.t1, lambda line: print(line, file=sys.stderr, flush=True))
+        build = Build(settings, domain, arguments.t1, say)
         build.run(arguments.views, arguments.t0)
         seconds = time.monotonic() - began
         if arguments.json:
@@ -236,14 +234,10 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.build_mart", description="Build one slice of a domain's marts."
-    )
-    parser.add_argument("--domain", required=True)
+    parser = argument_parser("python -m jobs.build_mart", "Build one slice of a domain's marts.")
     parser.add_argument("--t1", required=True, type=parse_time, help="end of the slice, excluded; ISO 8601")
     parser.add_argument("--t0", type=parse_time, help="its start; without it, each view goes on from its frontier")
     parser.add_argument("--views", type=lambda text: text.split(","), help="a,b; without it, all and the quarantine")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
     return parser.parse_args()
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -24,6 +23,7 @@ from pyspark.sql import functions as f
 
 from jobs.carry import HELD_BYTES, PARCEL, Buckets, merge_parcels, to_parcels, unpack
 from jobs.columns import spark_schema
+from jobs.program import Say, argument_parser, say
 from jobs.session import (
     BYTES_PER_BATCH,
     ROWS_PER_BATCH,
@@ -42,8 +42,6 @@ from lake.marts import MANIFEST, TILE, Manifest, built_tiles, mart_uri
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
 from lake.tables import data_files, open_table, stream_file
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,6 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         domain = live_domain(settings, arguments.domain)
-        say = partial(print, file=sys.stderr, flush=True)
         compaction = Compaction(settings, domain, arguments.as_of, say)
         compaction.run()
         seconds = round(time.monotonic() - began, 1)
@@ -175,13 +172,10 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.compact_marts",
-        description="Fold old tiles: by day once a day is past for a day, by month after 31 days.",
+    parser = argument_parser(
+        "python -m jobs.compact_marts", "Fold old tiles: by day once a day is past for a day, by month after 31 days."
     )
-    parser.add_argument("--domain", required=True)
     parser.add_argument("--as-of", type=parse_time, help="count days up to here; without it, to each view's frontier")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
     return parser.parse_args()
 
 

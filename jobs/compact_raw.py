@@ -11,23 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from functools import partial
 from itertools import pairwise
 
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import DeltaError
 
+from jobs.program import Say, argument_parser, say
 from lake.cuts import EPOCH, Cut, lower
 from lake.domain import Domain
 from lake.errors import RawDamaged, TidemarkError, exit_on_error
 from lake.kernel import QUARANTINE, Kernel
-from lake.marts import built_tiles
+from lake.marts import tiles_by_view
 from lake.raw import DATE, Raw, lies_between
 from lake.raw_file import RawFile
 from lake.registry import live_domain
@@ -37,8 +36,6 @@ TARGET_BYTES = 256 << 20
 ROWS_PER_GROUP = 50_000  # what a slice reads at least of each file, and what the writer holds
 RUN = "tidemark.compaction"  # a property of the table: the run that may compact it
 _TRIES = 5
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -164,8 +161,8 @@ def covered(settings: Settings, domain: Domain) -> tuple[datetime, Cut]:
     """The smallest frontier of the domain's marts and the quarantine, and the offsets that all of them have covered."""
     kernel = Kernel(domain)
     views = [*domain.stored_views, QUARANTINE]
-    runs = [built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in views]
-    ends = [(run[-1].t1, run[-1].cut_end) if run else (EPOCH, {}) for run in runs]
+    runs = tiles_by_view(settings, domain.name, kernel, views)
+    ends = [(run[-1].t1, run[-1].cut_end) if run else (EPOCH, {}) for run in runs.values()]
     return min(t1 for t1, _ in ends), lower(cut for _, cut in ends)
 
 
@@ -219,18 +216,15 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         domain = live_domain(settings, arguments.domain)
-        done = compact_raw(settings, domain, datetime.now(UTC), partial(print, file=sys.stderr, flush=True))
+        done = compact_raw(settings, domain, datetime.now(UTC), say)
         seconds = round(time.monotonic() - began, 1)
         print(json.dumps(asdict(done) | {"seconds": seconds}) if arguments.json else report(done, seconds))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.compact_raw", description="Compact the days of raw that all marts have covered."
-    )
-    parser.add_argument("--domain", required=True)
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
-    return parser.parse_args()
+    return argument_parser(
+        "python -m jobs.compact_raw", "Compact the days of raw that all marts have covered."
+    ).parse_args()
 
 
 if __name__ == "__main__":

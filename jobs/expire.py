@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from deltalake.exceptions import DeltaError
 from redis import RedisError
 
+from jobs.program import Say, argument_parser, say
 from jobs.trim import forget_generations, trim_store
 from lake.cuts import lower
 from lake.domain import Domain
@@ -33,8 +32,6 @@ from lake.serving import store_away
 from lake.settings import Settings, load_settings
 from lake.stored_views import StoredVersion, stored_versions
 from lake.tables import open_table
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         domain = live_domain(settings, arguments.domain)
-        done = expire(settings, domain, lambda line: print(line, file=sys.stderr, flush=True))
+        done = expire(settings, domain, say)
         if arguments.json:
             print(json.dumps({**asdict(done), "seconds": round(time.monotonic() - began, 1)}))
         else:
@@ -120,12 +117,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.expire", description="Let go of what is not needed any more; see whether Kafka keeps up."
-    )
-    parser.add_argument("--domain", required=True)
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
-    return parser.parse_args()
+    return argument_parser(
+        "python -m jobs.expire", "Let go of what is not needed any more; see whether Kafka keeps up."
+    ).parse_args()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -21,6 +19,7 @@ from deltalake.exceptions import DeltaError
 
 from jobs.build_mart import Build
 from jobs.forgotten import Forgotten, report
+from jobs.program import Say, argument_parser, say
 from lake.cuts import EPOCH, check_boundary, format_time, parse_time
 from lake.domain import Domain, load_domains
 from lake.erasure import NotErased, erase, restore
@@ -38,8 +37,6 @@ from lake.stale_tiles import Tiles, counted, stale_tiles, window
 from lake.stored_views import StoredVersion, stored_versions
 from lake.subject import Search, Subject
 from lake.subject_records import SubjectRecords, find_records
-
-Say = Callable[[str], None]
 
 
 class Forget:
@@ -205,7 +202,7 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         domain = live_domain(settings, arguments.domain)
-        forget = Forget(settings, domain, arguments.where, lambda line: print(line, file=sys.stderr, flush=True))
+        forget = Forget(settings, domain, arguments.where, say)
         done = forget.run(arguments.reason, arguments.before, arguments.dry_run)
         if arguments.json:
             print(json.dumps({**asdict(done), "seconds": round(time.monotonic() - began, 1)}))
@@ -214,17 +211,13 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.forget", description="Erase a subject's records, and whatever was made of them."
-    )
-    parser.add_argument("--domain", required=True)
+    parser = argument_parser("python -m jobs.forget", "Erase a subject's records, and whatever was made of them.")
     parser.add_argument("--where", required=True, help="FIELD=VALUE: a field of the events, or 'key', and the subject")
     parser.add_argument("--reason", required=True, help="kept with what was erased; without personal data")
     parser.add_argument(
         "--before", type=parse_time, help="erase what was appended before this time alone; ISO 8601, between segments"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be erased, and change nothing")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
     return parser.parse_args()
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import numpy as np
 
 from jobs.build_mart import Build
+from jobs.program import Say, argument_parser, say
 from jobs.report import Built
 from jobs.state_hashes import differing, digest, hash_tile
 from lake.cuts import EPOCH, format_time, parse_time
@@ -24,11 +24,10 @@ from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import QUARANTINE, Kernel
-from lake.marts import Manifest, built_tiles, mart_uri
+from lake.marts import Manifest, mart_uri, tiles_by_view
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
 
-Say = Callable[[str], None]
 Runs = Mapping[str, Sequence[Manifest]]
 """The unbroken run of tiles of each view."""
 
@@ -93,10 +92,7 @@ def _runs(settings: Settings, domain: Domain, kernel: Kernel, views: Sequence[st
     for view in views or ():
         if view not in known:
             raise TidemarkError(f"domain '{domain.name}' has no view '{view}'; {nearest(view, known)}")
-    return {
-        view: built_tiles(settings, domain.name, view, kernel.definition_hash(view))
-        for view in (known if views is None else dict.fromkeys(views))
-    }
+    return tiles_by_view(settings, domain.name, kernel, known if views is None else views)
 
 
 def _inside(runs: Runs, start: datetime, end: datetime | None) -> dict[tuple[datetime, datetime], list[str]]:
@@ -162,7 +158,7 @@ def main() -> None:
             arguments.views,
             arguments.start,
             arguments.end,
-            lambda line: print(line, file=sys.stderr, flush=True),
+            say,
         )
         seconds = round(time.monotonic() - began, 1)
         if arguments.json:
@@ -175,16 +171,12 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.rebuild_marts", description="Compute the tiles in [from, to) anew from raw."
-    )
-    parser.add_argument("--domain", required=True)
+    parser = argument_parser("python -m jobs.rebuild_marts", "Compute the tiles in [from, to) anew from raw.")
     parser.add_argument("--views", type=lambda text: text.split(","), help="a,b; without it, all and the quarantine")
     parser.add_argument(
         "--from", dest="start", type=parse_time, default=EPOCH, help="start of the first tile; ISO 8601"
     )
     parser.add_argument("--to", dest="end", type=parse_time, help="end of the last tile; without it, the frontier")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
     return parser.parse_args()
 
 

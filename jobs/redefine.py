@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from jobs.build_mart import Build
+from jobs.program import Say, argument_parser, say
 from jobs.report import Built, report
 from lake.cuts import EPOCH, Cut, covers, format_time, upper
 from lake.domain import Domain, load_domain
 from lake.errors import MissingCoverage, TidemarkError, TileRefused, exit_on_error
 from lake.kernel import QUARANTINE, Kernel
-from lake.marts import built_tiles
+from lake.marts import tiles_by_view
 from lake.registry import Registry, Version
 from lake.serving import Serving
 from lake.settings import Settings, load_settings
 from lake.waiting import wait_until
-
-Say = Callable[[str], None]
 
 
 @dataclass
@@ -70,8 +67,7 @@ def _frontier(settings: Settings, version: Version) -> datetime:
 
 
 def _frontiers(settings: Settings, domain: Domain, views: list[str]) -> dict[str, datetime]:
-    kernel = Kernel(domain)
-    runs = {view: built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in views}
+    runs = tiles_by_view(settings, domain.name, Kernel(domain), views)
     return {view: run[-1].t1 if run else EPOCH for view, run in runs.items()}
 
 
@@ -119,7 +115,7 @@ def main() -> None:
     with exit_on_error():
         settings = load_settings()
         wish = load_domain(arguments.domain, settings.domains_dir)
-        done = redefine(settings, wish, lambda line: print(line, file=sys.stderr, flush=True))
+        done = redefine(settings, wish, say)
         seconds = round(time.monotonic() - began, 1)
         if arguments.json:
             told = asdict(done) | {"frontier": format_time(done.frontier), "seconds": seconds}
@@ -131,12 +127,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="tidemark redefine", description="Make a domain file's content the live version, without a gap."
-    )
-    parser.add_argument("--domain", required=True)
-    parser.add_argument("--json", action="store_true", help="print one JSON document, last")
-    return parser.parse_args()
+    return argument_parser(
+        "tidemark redefine", "Make a domain file's content the live version, without a gap."
+    ).parse_args()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lake.cuts import EPOCH, Cut, format_time
 from lake.errors import MartDamaged, TileRefused
-from lake.kernel import QUARANTINE
+from lake.kernel import QUARANTINE, Kernel
 from lake.settings import Settings
 from lake.tables import data_files, open_table, read_file
 
@@ -200,6 +200,11 @@ def built_tiles(settings: Settings, domain: str, view: str, definition_hash: str
     """The tiles of a view, as defined, from the beginning up to the frontier, as they are in the lake now."""
     tiles = read_tiles(settings, mart_uri(settings, domain, view, definition_hash))
     return unbroken(tile for tile in tiles if tile.definition_hash == definition_hash)
+
+
+def tiles_by_view(settings: Settings, domain: str, kernel: Kernel, views: Iterable[str]) -> dict[str, list[Manifest]]:
+    """The same for each of these views, as `kernel` defines them."""
+    return {view: built_tiles(settings, domain, view, kernel.definition_hash(view)) for view in views}
 
 
 def announced_before(t: datetime, runs: Iterable[Sequence[Manifest]]) -> dict[int, dict[str, int]]:

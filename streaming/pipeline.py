@@ -22,7 +22,7 @@ from lake.dimensions import Dimensions
 from lake.domain import Domain
 from lake.errors import StoreFenced, TidemarkError
 from lake.kernel import Kernel
-from lake.marts import announced_before, built_tiles
+from lake.marts import announced_before, tiles_by_view
 from lake.settings import Settings
 from lake.store import SpeedStore
 from streaming.group_reader import Frontier, GroupReader
@@ -51,7 +51,7 @@ _readers_lock = threading.Lock()
 
 def frontier(settings: Settings, domain: Domain, kernel: Kernel) -> Frontier:
     """Where speed states have to begin: at the smallest frontier of the domain's marts."""
-    runs = [built_tiles(settings, domain.name, view, kernel.definition_hash(view)) for view in domain.stored_views]
+    runs = list(tiles_by_view(settings, domain.name, kernel, domain.stored_views).values())
     if not runs or not all(runs):
         return {}, {}
     first = min((run[-1] for run in runs), key=lambda tile: tile.t1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -223,13 +223,18 @@ def announced_before(t: datetime, runs: Iterable[Sequence[Manifest]]) -> dict[in
 
 def manifests(table: DeltaTable, settings: Settings, uri: str, tiles: Collection[str] | None = None) -> list[Manifest]:
     """The same in this version; with `tiles`, of those of these names."""
-    found = []
+    found: list[Manifest] = []
     for file in data_files(table):
-        if tiles is not None and file[f"partition.{TILE}"] not in tiles:
-            continue
-        rows = read_file(settings, uri, file["path"], [MANIFEST])
-        found += [Manifest.model_validate_json(m) for m in rows[MANIFEST].drop_null().to_pylist()]
+        if tiles is None or file[f"partition.{TILE}"] in tiles:
+            found += _manifests_of(settings, uri, file["path"])
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _manifests_of(settings: Settings, uri: str, path: str) -> tuple[Manifest, ...]:
+    """Those in one data file; it never changes, so it is read once: a build asks for all tiles several times."""
+    rows = read_file(settings, uri, path, [MANIFEST])
+    return tuple(Manifest.model_validate_json(m) for m in rows[MANIFEST].drop_null().to_pylist())
 
 
 def _tile(name: str, tables: list[pa.Table]) -> tuple[Manifest, pa.Table]:

@@ -54,6 +54,8 @@ class Raw:
                 "delta.appendOnly": "true",
                 # partition, offset and append_time; statistics of 2 MiB values would only bloat the log.
                 "delta.dataSkippingNumIndexedCols": "3",
+                # What is read and listed at each opening: the commits since then.
+                "delta.checkpointInterval": "20",
             },
             storage_options=self.settings.storage_options(),
             raise_if_key_not_exists=False,
@@ -83,17 +85,11 @@ class Raw:
 
     def positions(self, table: DeltaTable) -> Cut:
         """For each partition, the offset up to which (excluded) this version of raw holds the log."""
-        topic_id, found = self.topic_id(table), {}
-        # Kafka numbers partitions from 0 without gaps, and an empty one may be followed by one with records.
-        partition, misses = 0, 0
-        while misses < max(self._domain.partitions, 16):
-            version = table.transaction_version(f"{topic_id}-{partition}")
-            if version is None:
-                misses += 1
-            else:
-                found[partition], misses = version, 0
-            partition += 1
-        return found
+        topic_id = self.topic_id(table)
+        # Asking for a transaction that is not there reads the whole log since its last checkpoint.
+        last = max((file["max.partition"] for file in data_files(table)), default=-1)
+        versions = {p: table.transaction_version(f"{topic_id}-{p}") for p in range(last + 1)}
+        return {p: version for p, version in versions.items() if version is not None}
 
     def append(self, table: DeltaTable, rows: pa.Table, positions: Cut) -> None:
         """Commit rows (RAW_SCHEMA) and the next position of each partition they came from, at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -56,8 +57,9 @@ def _open_file(settings: Settings, uri: str, path: str) -> pq.ParquetFile:
     return pq.ParquetFile(address, filesystem=filesystem(settings))
 
 
+@lru_cache(maxsize=8)  # a new one would connect anew for each file
 def filesystem(settings: Settings) -> fs.FileSystem:
-    """The lake's bucket for Arrow; paths are bucket/key."""
+    """The lake's bucket for Arrow; paths are bucket/key. Safe to share between threads."""
     scheme, _, endpoint = settings.s3_endpoint.partition("://")
     return fs.S3FileSystem(
         access_key=settings.s3_access_key,

@@ -119,25 +119,29 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
             unhealthy=lambda: health.http(f"{dashboard_url}/_stcore/health"),
             address=dashboard_url,
         ),
-        *(_producer(domain) for domain in domains if domain in SHOWCASE),
+        *(_producer(domain, len(domains)) for domain in domains if domain in SHOWCASE),
     ]
     return {part.name: part for part in parts}
 
 
-def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What every part inherits, on top of settings.env: the servers' own variables."""
+def environment(home: Path, ports: Ports, variables: Mapping[str, str]) -> dict[str, str]:
+    """What every part inherits, on top of settings.env, which is `variables`: the servers' own variables."""
     airflow = f"http://{HOST}:{ports.airflow}"
     return {
         "TIDEMARK_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
-        "MINIO_ROOT_USER": secrets["TIDEMARK_S3_ACCESS_KEY"],
-        "MINIO_ROOT_PASSWORD": secrets["TIDEMARK_S3_SECRET_KEY"],
+        "MINIO_ROOT_USER": variables["TIDEMARK_S3_ACCESS_KEY"],
+        "MINIO_ROOT_PASSWORD": variables["TIDEMARK_S3_SECRET_KEY"],
         "MINIO_UPDATE": "off",
         # A schedule that began before the stack was down would first run for every hour it missed;
         # the first slice after a pause reaches back to the frontier anyway.
         "TIDEMARK_SCHEDULE_START": format_time(datetime.now(UTC)),
         "TIDEMARK_DASHBOARD_URL": f"http://{HOST}:{ports.dashboard}",
+        # A commit a second to one of the raw tables: more than that is most of the work where several domains run.
+        "TIDEMARK_LAND_INTERVAL_SECONDS": os.environ.get(
+            "TIDEMARK_LAND_INTERVAL_SECONDS", str(max(1, len(_names(variables, DOMAINS))))
+        ),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -152,8 +156,8 @@ def environment(home: Path, ports: Ports, secrets: Mapping[str, str]) -> dict[st
         "AIRFLOW__API__PORT": str(ports.airflow),
         "AIRFLOW__API__BASE_URL": airflow,
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API__SECRET_KEY": secrets["TIDEMARK_AIRFLOW_SECRET"],
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets["TIDEMARK_AIRFLOW_SECRET"],
+        "AIRFLOW__API__SECRET_KEY": variables["TIDEMARK_AIRFLOW_SECRET"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": variables["TIDEMARK_AIRFLOW_SECRET"],
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
@@ -174,8 +178,9 @@ def producer(domain: str) -> str:
     return f"producer-{domain}"
 
 
-def _producer(domain: str) -> Part:
-    rate = os.environ.get("TIDEMARK_DEMO_RATE", str(SHOWCASE[domain].events_per_second))
+def _producer(domain: str, shared_by: int) -> Part:
+    """Its rate on its own, or its share where several domains run on the machine."""
+    rate = os.environ.get("TIDEMARK_DEMO_RATE", str(SHOWCASE[domain].events_per_second // shared_by))
     return _python(producer(domain), "streaming.produce", "--domain", domain, "--rate", rate)
 
 
@@ -234,14 +239,14 @@ def _prepare_store(home: Path, ports: Ports, url: str) -> None:
     )
 
 
-def _prepare_airflow(home: Path, ports: Ports, secrets: Mapping[str, str]) -> None:
+def _prepare_airflow(home: Path, ports: Ports, variables: Mapping[str, str]) -> None:
     airflow = home / "airflow"
     airflow.mkdir(exist_ok=True)
-    password = secrets["TIDEMARK_AIRFLOW_PASSWORD"]
+    password = variables["TIDEMARK_AIRFLOW_PASSWORD"]
     write_private(airflow / "passwords.json", json.dumps({AIRFLOW_USER: password}))
     migration = subprocess.run(
         [str(Path(sys.executable).parent / "airflow"), "db", "migrate"],
-        env=os.environ | environment(home, ports, secrets),
+        env=os.environ | environment(home, ports, variables),
         check=False,
         capture_output=True,
         text=True,

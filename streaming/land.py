@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 _MAX_RECORDS = 100_000
 _MAX_BYTES = 32 << 20
+_MAX_GATHER_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 10.0
 # So many failures without one commit are no passing trouble: let the supervisor, and a person, see it.
 _MAX_FAILURES = 10
@@ -63,9 +64,11 @@ class Lander:
         table = self._raw.create(topic.id)
         landed = dict.fromkeys(topic.partitions, 0) | self._raw.positions(table)
         log.info("landing", domain=self._domain.name, positions=landed)
-        with closing(LogReader(self._settings, topic, landed)) as reader:
+        interval = self._settings.land_interval_seconds
+        gather = min(interval, _MAX_GATHER_SECONDS)
+        with closing(LogReader(self._settings, topic, landed, gather_seconds=gather)) as reader:
             while not self._stop.is_set():
-                batch = reader.poll(_MAX_RECORDS, _MAX_BYTES, self._settings.land_interval_seconds)
+                batch = reader.poll(_MAX_RECORDS, _MAX_BYTES, interval)
                 # Only now: the id proves that what was read came from this topic.
                 now = self._watch.now(expected_id=topic.id)
                 if batch is not None:

@@ -36,10 +36,19 @@ class Batch:
 
 
 class LogReader:
-    """A consumer of all of `positions` (partition -> next offset), kept at where the last batch ended."""
+    """A consumer of all of `positions` (partition -> next offset), kept at where the last batch ended.
+
+    The broker may hold a slow stream's records back for `gather_seconds`, to send more at once: for a reader that is
+    in no hurry, since each answer costs the broker as much as the next.
+    """
 
     def __init__(
-        self, settings: Settings, topic: Topic, positions: Mapping[int, int], epochs: Mapping[int, int] | None = None
+        self,
+        settings: Settings,
+        topic: Topic,
+        positions: Mapping[int, int],
+        epochs: Mapping[int, int] | None = None,
+        gather_seconds: float = 0.0,
     ) -> None:
         self.topic = topic
         self.positions = dict(positions)
@@ -52,7 +61,8 @@ class LogReader:
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": int(gather_seconds * 1000) or 100,
+                "fetch.min.bytes": 1 << 20 if gather_seconds else 1,
                 # The default of a second throttles catching up five-fold.
                 "fetch.queue.backoff.ms": 5,
                 "queued.min.messages": 50_000,

@@ -20,6 +20,7 @@ SERIES = 8
 """So many values of a key have a colour of their own; the rest is `other`."""
 BARS = 20
 """So many bars a ranking has."""
+_UNITS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1))
 ROWS = 1000
 """So many rows are shown of a view that has more: the first, newest or largest."""
 
@@ -48,12 +49,16 @@ class Values(Columns):
         ).fetchall()[0][0]
 
     def step(self) -> timedelta:
-        """The smallest distance between two points of time: how wide a bar is."""
-        [[found]] = self._db.sql(
-            f"SELECT min(next - t) FROM (SELECT t, lead(t) OVER (ORDER BY t) AS next "
+        """How wide a bar is: the smallest distance between two points of time; a lone one has its day, hour or minute,
+        whichever it is the start of.
+        """
+        [[found, first]] = self._db.sql(
+            f"SELECT min(next - t), min(t) FROM (SELECT t, lead(t) OVER (ORDER BY t) AS next "
             f"FROM (SELECT DISTINCT {self._t} AS t FROM merged))"
         ).fetchall()
-        return found or timedelta(minutes=1)
+        if found or first is None:
+            return found or _UNITS[-1]
+        return next((unit for unit in _UNITS if not first.timestamp() % unit.total_seconds()), _UNITS[-1])
 
     def over_time(self, column: str, since: datetime | None, split: bool, only: str | None = None) -> pa.Table:
         """An additive column: t, layer, series, value. `split` False leaves the series out, as one called `all`;

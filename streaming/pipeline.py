@@ -35,7 +35,8 @@ from streaming.states import SegmentStates
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.02
-# How much longer than a chunk took the next one is gathered; a backlog fills a chunk at once and never waits.
+# How much longer than a chunk took the next one is gathered, times the readers that share the process; a backlog fills
+# a chunk at once and never waits.
 _REST = 3
 # After so long a bundle hands the rest back to the runner, which starts it again at once.
 _BUNDLE_SECONDS = 1.0
@@ -91,7 +92,7 @@ class ReadGroup(beam.DoFn):
                 begun = time.monotonic()
                 yield TimestampedValue(chunk, Timestamp(time.time()))
                 # A chunk costs the same for few events as for many, so a slow stream is left to gather some.
-                seconds = max(seconds, _REST * (time.monotonic() - begun))
+                seconds = max(seconds, _REST * len(_readers) * (time.monotonic() - begun))
             watermark.set_watermark(Timestamp(time.time()))
         tracker.defer_remainder(Duration(0))
 

@@ -45,7 +45,6 @@ GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[R
 
 Header = tuple[str, str | bytes | None]
 _QUEUED_RECORDS = 100_000
-_TICK_SECONDS = 0.02
 _REPORT_SECONDS = 5.0
 
 
@@ -155,19 +154,24 @@ def produce(
 ) -> None:
     """Send `count` records (None: without end), `rate` a second (None: as fast as it goes), until `stopped` is true."""
     begun = reported = time.monotonic()
-    sent = 0
+    sent, tick = 0, _tick_seconds(rate)
     while not stopped and (count is None or sent < count):
         due = 1000 if rate is None else int((time.monotonic() - begun) * rate) - sent
         due = due if count is None else min(due, count - sent)
         for _ in range(due):
             producer.send(*next(records))
         sent += max(due, 0)
-        producer.poll(0 if rate is None else _TICK_SECONDS)
+        producer.poll(tick)
         if (now := time.monotonic()) - reported > _REPORT_SECONDS:
             _say_progress(sent, count, now - begun)
             reported = now
     producer.close()
     _say_progress(sent, count, time.monotonic() - begun, "\n")
+
+
+def _tick_seconds(rate: float | None) -> float:
+    """How often records are sent: some twenty at once, since a request costs the broker much and a record little."""
+    return 0 if rate is None else min(max(0.02, 20 / rate), 0.1)
 
 
 def _say_progress(sent: int, count: int | None, seconds: float, end: str = "") -> None:

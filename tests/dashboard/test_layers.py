@@ -45,6 +45,20 @@ def test_the_first_time_key_is_the_axis_and_the_first_string_key_the_colour(valu
     assert (values.time, values.series, values.step()) == ("hour", "shop", timedelta(hours=1))
 
 
+@pytest.mark.parametrize(
+    ("time", "step"),
+    [
+        (NINE - timedelta(hours=9), timedelta(days=1)),
+        (NINE, timedelta(hours=1)),
+        (NINE + timedelta(minutes=5), timedelta(minutes=1)),
+        (NINE + timedelta(seconds=5), timedelta(minutes=1)),
+    ],
+)
+def test_a_lone_bar_is_as_wide_as_the_unit_that_it_starts(time, step):
+    table = _table(("it's", time, 1, 1))
+    assert Values(VIEW, merged=table, batch=table, speed=table.slice(1)).step() == step
+
+
 def test_the_layers_of_an_additive_measure_add_up_to_the_merged_value(values):
     assert values.total("revenue") == {"merged": 38, "batch": 13, "speed": 25}
     over_time = [tuple(row.values()) for row in values.over_time("revenue", None, split=False).to_pylist()]

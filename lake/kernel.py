@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 KERNEL_VERSION = 3
+_LARGE_BYTES = 16 << 10
 # DuckDB's optimizer lifts an expression that occurs twice out of its TRY, where one odd event then stops the query.
 # What `parse` repeats cannot fail, so there it may share.
 _NO_SHARING = "SET disabled_optimizers = 'common_subexpressions'"
@@ -234,9 +235,11 @@ def _canonical_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def encode(states: pa.Table) -> bytes:
-    """States as a compressed Arrow IPC stream. Transport only: equal states may have unequal bytes."""
+    """States as an Arrow IPC stream, compressed if large. Transport only: equal states may have unequal bytes."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, states.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    # Each column is compressed by itself, which takes twenty times as long as writing a small one does.
+    options = pa.ipc.IpcWriteOptions(compression="zstd" if states.nbytes >= _LARGE_BYTES else None)
+    with pa.ipc.new_stream(sink, states.schema, options=options) as writer:
         writer.write_table(states)
     return sink.getvalue().to_pybytes()
 

@@ -106,7 +106,10 @@ class SegmentStates:
 
     def _put(self, chunk: Chunk, partition: int, run: Run, merged: Mapping[str, Mapping[int, pa.Table]]) -> bool:
         tables = [
-            {view: merged[view].get(number, self._empty(view)) for view in self._views}
+            {
+                view: merged[view][number] if number in merged[view] else self._kernel.schema(view).empty_table()
+                for view in self._views
+            }
             for number in range(run.number, run.number + len(run.pieces))
         ]
         pieces = [
@@ -118,9 +121,6 @@ class SegmentStates:
         )
         self._current[partition] = _Current(pieces[-1].segment, pieces[-1].next, tables[-1])
         return accepted
-
-    def _empty(self, view: str) -> pa.Table:
-        return self._kernel.schema(view).empty_table()
 
 
 def _numbered(states: pa.Table, number: int) -> pa.Table:

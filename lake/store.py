@@ -113,6 +113,18 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Put:
+    """What a chunk holds of one partition, to be stored where the store stands at `start`."""
+
+    partition: int
+    start: int
+    pieces: Sequence[Piece]
+    topic_id: str
+    epoch: int
+    versions: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
 class StoredSegment:
     """A segment as stored: the offsets [first, next) and per view its encoded states."""
 
@@ -164,6 +176,20 @@ class SpeedStore:
         """Each view's encoded states of one segment; empty if there is no such segment."""
         return _states(self._redis.hgetall(self._key(partition, "segment", segment)))
 
+    def put_all(self, puts: Sequence[Put]) -> list[bool]:
+        """Store a chunk, a script for each partition, all sent at once; for each whether it was accepted.
+
+        A partition's pieces cover [start, pieces[-1].next), and its head moves to their end.
+        The first piece either goes on with the segment the head stands in (its `first` lies before `start`) or
+        begins one at `start`; each later piece begins where the one before ends. False, and nothing changed of this
+        partition, unless the stored next offset is `start` and the stored topic id is `topic_id`: another reader
+        moved it.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for put in puts:
+                self._put(*self._scripted(put), client=pipeline)
+            return [bool(accepted) for accepted in pipeline.execute()]
+
     def put(
         self,
         partition: int,
@@ -173,21 +199,19 @@ class SpeedStore:
         epoch: int,
         versions: Mapping[str, tuple[int, int]] | None = None,
     ) -> bool:
-        """Store a chunk that covers [start, pieces[-1].next) and move the head to its end, in one script.
+        """`put_all` for one partition."""
+        return self.put_all([Put(partition, start, pieces, topic_id, epoch, versions or {})])[0]
 
-        The first piece either goes on with the segment the head stands in (its `first` lies before `start`) or
-        begins one at `start`; each later piece begins where the one before ends. False, and nothing changed,
-        unless the stored next offset is `start` and the stored topic id is `topic_id`: another reader moved it.
-        """
-        _check_chain(start, pieces)
-        keys = [self._key(partition, "head"), self._key(partition, "segments")]
-        args: list[Any] = [self._compare, start, topic_id, epoch, json.dumps(versions or {})]
-        for piece in pieces:
-            keys.append(self._key(partition, "segment", piece.segment))
+    def _scripted(self, put: Put) -> tuple[list[str], list[Any]]:
+        _check_chain(put.start, put.pieces)
+        keys = [self._key(put.partition, "head"), self._key(put.partition, "segments")]
+        args: list[Any] = [self._compare, put.start, put.topic_id, put.epoch, json.dumps(put.versions)]
+        for piece in put.pieces:
+            keys.append(self._key(put.partition, "segment", piece.segment))
             args += [piece.segment, piece.first, piece.next, piece.max_append_ms, len(piece.states)]
             for view, state in piece.states.items():
                 args += [view, state]
-        return bool(self._put(keys=keys, args=args))
+        return keys, args
 
     def snapshot(self, known: StoreSnapshot | None = None) -> StoreSnapshot:
         """Everything stored, as of one moment. States that an earlier snapshot `known` holds do not travel again."""

@@ -17,7 +17,7 @@ import structlog
 import tenacity
 
 from lake.kernel import Kernel, decode, encode
-from lake.store import SpeedStore
+from lake.store import Put, SpeedStore
 from streaming.pieces import PIECE, Chunk, Run
 from streaming.repeats import RepeatFinder
 
@@ -70,9 +70,9 @@ class SegmentStates:
         else:
             self._repeats.parse(chunk)
         merged = self._merge(self._kernel.aggregate(by=(PIECE,), names=self._views), before)
-        for p, run in chunk.runs.items():
-            if p not in refused and not self._put(chunk, p, run, merged):
-                refused.add(p)
+        puts = [self._absolute(chunk, p, run, merged) for p, run in chunk.runs.items() if p not in refused]
+        accepted = until_store_answers(self._store.put_all)(puts)
+        refused |= {put.partition for put, stored in zip(puts, accepted, strict=True) if not stored}
         for p in refused:
             self._current.pop(p, None)
         return refused
@@ -104,7 +104,8 @@ class SegmentStates:
             return None
         return {view: decode(state) for view, state in stored.items()}
 
-    def _put(self, chunk: Chunk, partition: int, run: Run, merged: Mapping[str, Mapping[int, pa.Table]]) -> bool:
+    def _absolute(self, chunk: Chunk, partition: int, run: Run, merged: Mapping[str, Mapping[int, pa.Table]]) -> Put:
+        """A run's pieces with their states, the last of which are kept for the next chunk."""
         tables = [
             {
                 view: merged[view][number] if number in merged[view] else self._kernel.schema(view).empty_table()
@@ -116,11 +117,8 @@ class SegmentStates:
             replace(piece, states={view: encode(table) for view, table in of_piece.items()})
             for piece, of_piece in zip(run.pieces, tables, strict=True)
         ]
-        accepted = until_store_answers(self._store.put)(
-            partition, run.start, pieces, chunk.topic_id, run.epoch, run.versions
-        )
         self._current[partition] = _Current(pieces[-1].segment, pieces[-1].next, tables[-1])
-        return accepted
+        return Put(partition, run.start, pieces, chunk.topic_id, run.epoch, run.versions)
 
 
 def _numbered(states: pa.Table, number: int) -> pa.Table:

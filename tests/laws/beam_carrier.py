@@ -74,7 +74,8 @@ def carry(settings: Settings, domain: Domain, file: Path, examples: int, arrange
                 generation = Kernel(domain).generation(own.segment_seconds)
                 read = beam.ParDo(ReadExamples(own, domain, file, arrangement.chunk_events))
                 put = beam.ParDo(PutStates(own, domain, generation))
-                _ = starts | f"read {name}" >> read | f"put {name}" >> put
+                counted = starts | f"read {name}" >> read | f"put {name}" >> put
+                _ = counted | f"group {name}" >> beam.GroupByKey()  # without one Prism spins
 
 
 def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangement) -> pa.Table:

@@ -70,6 +70,7 @@ class Kernel:
             name: _canonical_schema(self._db.sql(plan.aggregate()).to_arrow_table().schema)
             for name, plan in self._plans.items()
         }
+        self._queries: dict[str, duckdb.DuckDBPyRelation] = {}
         self._over: dict[str, Plan] = {}
         self._hashes: dict[str, str] = {}
         for name in domain.stored_views:
@@ -209,7 +210,10 @@ class Kernel:
         return pa.schema([pa.field(column, pa.int64()) for column in by] + list(self._schemas[name]))
 
     def _table(self, name: str, sql: str, by: Sequence[str]) -> pa.Table:
-        return self._db.sql(sql).to_arrow_table().cast(self._with(by, name))
+        # Bound once, which is much of what a small batch costs; what it reads is looked up whenever it runs.
+        if sql not in self._queries:
+            self._queries[sql] = self._db.sql(sql)
+        return self._queries[sql].to_arrow_table().cast(self._with(by, name))
 
 
 def _unsliced(states: pa.Table) -> pa.Table:

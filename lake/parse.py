@@ -27,7 +27,7 @@ MARKER = "marker"
 def parse_sql(domain: Domain, source: str) -> str:
     """SELECT over `source` (raw's columns): its columns, `reason`, `flaws`, and every field, NULL where it is bad."""
     decoder = domain.format.decoder(domain.fields)
-    columns, reasons, fatal, optional = [], [], [], []
+    columns, verdicts, fatal, optional = [], {}, ["_shape"], []
     for name, field in domain.fields.items():
         cell = decoder.cells[name]
         columns.append(f'{cell.value} AS "{name}"')
@@ -35,14 +35,14 @@ def parse_sql(domain: Domain, source: str) -> str:
         tests.append((f"{cell.present} AND ({cell.wrong})", f"wrong_type:{name}"))
         if outside := _outside(field, name, cell.text):
             tests.append((f"{cell.present} AND ({outside})", f"{outside_reason(field)}:{name}"))
-        reasons += [f"WHEN {condition} THEN '{reason}'" for condition, reason in tests]
-        bad = " OR ".join(f"({condition})" for condition, _ in tests)
+        verdict = f'":verdict {name}"'
+        cases = " ".join(f"WHEN {test} THEN '{reason}'" for test, reason in tests)
+        verdicts[verdict] = f"CASE {cases} END"
         if field.required:
-            fatal.append(bad)
+            fatal.append(verdict)
         else:
-            optional.append(f"CASE WHEN {bad} THEN {1 << _bit(domain, name)} ELSE 0 END")
+            optional.append(f"CASE WHEN {verdict} IS NULL THEN 0 ELSE {1 << _bit(domain, name)} END")
     fields = ", ".join(f'"{name}"' for name in domain.fields)
-    any_fatal = " OR ".join(["_shape IS NOT NULL", *fatal])
     decoded = f"SELECT *, TRY(decode(value)) AS _text FROM {source}"
     if decoder.before:
         # By itself, so that it is computed once, though it is asked for more than once.
@@ -50,7 +50,8 @@ def parse_sql(domain: Domain, source: str) -> str:
         decoded = f"SELECT *, {before} FROM ({decoded})"
     shapes = [f"WHEN {condition} THEN '{reason}'" for condition, reason in decoder.shapes]
     after = [f", CASE WHEN _shape IS NULL THEN {sql} END AS {name}" for name, sql in decoder.after.items()]
-    made = ", ".join(["_shape", *decoder.before, *decoder.after])
+    made = ", ".join([*decoder.before, *decoder.after])
+    judged = ", ".join([*columns, *(f"{sql} AS {verdict}" for verdict, sql in verdicts.items())])
     return f"""
 WITH decoded AS ({decoded}),
 shaped AS (SELECT * EXCLUDE (_text),
@@ -60,12 +61,11 @@ shaped AS (SELECT * EXCLUDE (_text),
          WHEN _text IS NULL THEN 'bad_utf8'
          {" ".join(shapes)} END AS _shape{" ".join(after)}
     FROM decoded),
-typed AS (SELECT * EXCLUDE ({made}),
-    {", ".join(columns)},
-    CASE WHEN {any_fatal} THEN 1 ELSE {" | ".join(["0::BIGINT", *optional])} END AS flaws,
-    CASE WHEN _shape IS NOT NULL THEN _shape {" ".join(reasons)} END AS reason
-    FROM shaped)
-SELECT * EXCLUDE (reason, flaws, {fields}), reason, flaws, {fields} FROM typed"""
+judged AS (SELECT *{f" EXCLUDE ({made})" if made else ""}, {judged} FROM shaped)
+SELECT * EXCLUDE ({", ".join(["_shape", fields, *verdicts])}),
+    coalesce({", ".join(["_shape", *verdicts])}) AS reason,
+    CASE WHEN coalesce({", ".join(fatal)}) IS NULL THEN {" | ".join(["0::BIGINT", *optional])} ELSE 1 END AS flaws,
+    {fields} FROM judged"""
 
 
 def usable(domain: Domain, columns: Collection[str]) -> str:

@@ -244,8 +244,8 @@ class SpeedStore:
     def forget(self) -> int:
         """Remove all of this generation; how many keys that were. Whoever still reads it begins at the frontier."""
         keys = list(self._redis.scan_iter(match=f"{self._prefix}:*", count=1000))
-        for key in keys:
-            self._redis.unlink(key)
+        for at in range(0, len(keys), 1000):
+            self._redis.unlink(*keys[at : at + 1000])
         return len(keys)
 
     def _key(self, partition: int, *parts: object) -> str:

@@ -87,3 +87,8 @@ def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangeme
         states = decode(segment.states[view])
         tables.append(states.add_column(0, "example", pa.array([partition] * len(states), pa.int64())))
     return pa.concat_tables(tables)
+
+
+def forget(settings: Settings, domain: Domain, arrangement: Arrangement) -> None:
+    """Make room in the store for the next examples."""
+    speed_store(arrangement.settings(settings), domain, Kernel(domain)).forget()

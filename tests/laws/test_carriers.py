@@ -13,7 +13,7 @@ import pytest
 from jobs.carry import carry, collect
 from jobs.session import start_session
 from tests.laws.algebra import BY, shuffled
-from tests.laws.beam_carrier import Arrangement, stored
+from tests.laws.beam_carrier import Arrangement, forget, stored
 from tests.laws.beam_carrier import carry as carry_by_beam
 from tests.laws.examples import EXAMPLES, SEED, VIEW
 
@@ -60,6 +60,7 @@ def test_beam_keeps_the_laws_of_every_measure(settings, domain, kernel, file, wh
     for arrangement in ARRANGEMENTS:
         segments = stored(settings, domain, VIEW, arrangement)
         _assert_equal(kernel.merge(VIEW, [shuffled(segments, random.Random(SEED))], BY), whole)
+        forget(settings, domain, arrangement)
 
 
 def _assert_equal(found: pa.Table, whole: pa.Table) -> None:

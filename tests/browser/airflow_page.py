@@ -1,12 +1,19 @@
-"""Airflow's page in a browser: somebody logs in, backfills past slices of the marts and sees that they succeed."""
+"""Airflow's page in a browser: somebody logs in, backfills past slices of the marts and sees that they succeed.
+
+The scheduler is killed in the middle of a build: the supervisor starts it again, and the runs succeed all the same.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import datetime
 
 from playwright.sync_api import Locator, Page, expect
 
 from local.parts import AIRFLOW_USER
+from local.stack import Stack
+from tests.browser.conftest import PATIENCE_SECONDS
 from tests.dags.past import DAG, HOUR, check_tiles
 from tests.faults.parts import wait_for
 
@@ -29,12 +36,21 @@ def test_a_backfill_from_the_page_builds_a_tile_for_each_past_slice(operated, pa
     page.goto(f"{operated.address('airflow')}/dags/{DAG}/runs")
     runs = page.get_by_role("row").filter(has_text="backfill__")
     expect(runs).to_have_count(len(operated.ends))
+    wait_for(lambda: _builds(operated.stack), "a build", PATIENCE_SECONDS)
+    os.kill(operated.stack.supervisor.states()["scheduler"]["pid"], signal.SIGKILL)
     wait_for(lambda: _succeeded(runs), "the runs to succeed", BUILT_SECONDS)
     keep_screenshot(page, "airflow-backfill")
     page.goto(f"{operated.address('airflow')}/dags/{DAG}")
     expect(page.get_by_text("Failed Runs").first).to_be_visible()
     keep_screenshot(page, "airflow")
     assert check_tiles(operated.sandbox, operated.ends) > 0
+
+
+def _builds(stack: Stack) -> bool:
+    """Whether the log of a task says that it has come to Spark."""
+    return any(
+        "starting Spark" in log.read_text() for log in (stack.home / "airflow/logs").rglob("task_id=build/**/*.log")
+    )
 
 
 def _succeeded(runs: Locator) -> bool:

@@ -11,11 +11,12 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -26,7 +27,7 @@ from lake.errors import TileRefused
 from lake.kernel import Kernel
 from lake.marts import mart_uri, read_tiles
 from lake.raw_schema import RAW_SCHEMA
-from tests.faults.gate import Gate, gate
+from tests.faults.gate import gate, worker_gate
 from tests.faults.parts import ROOT, SEED, wait_for
 from tests.jobs.conftest import NINE, spark  # noqa: F401
 from tests.jobs.golden import digest, golden, snapshot, stored
@@ -38,7 +39,7 @@ VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
 
 @dataclass
 class Driver:
-    """`build_mart` for the slice before NINE in a process of its own, which its gate holds at its first commit."""
+    """`build_mart` for the slice before NINE in a process of its own, which its gate holds."""
 
     process: subprocess.Popen[str]
     gate: Gate
@@ -48,8 +49,8 @@ class Driver:
         """To the driver and its JVM."""
         os.killpg(self.process.pid, number)
 
-    def await_commit(self) -> None:
-        wait_for(lambda: self.gate.reached.is_set() or self.process.poll() is not None, "a commit")
+    def await_held(self) -> None:
+        wait_for(lambda: self.gate.reached.is_set() or self.process.poll() is not None, "what the gate holds")
         assert self.process.poll() is None, self.log.read_text()[-3000:]
 
     def end(self) -> tuple[int, str]:
@@ -66,6 +67,8 @@ class Happened:
     refusals: dict[str, list[str]] = field(default_factory=dict)
     spans: dict[str, list[str]] = field(default_factory=dict)
     zombie: tuple[int, str] = (0, "")
+    workerless: tuple[int, str] = (0, "")
+    """The exit code of the driver that lost a worker, and what it said."""
 
     def build(self, name: str, t1: datetime, t0: datetime | None = None) -> None:
         """In this process; keeps what was refused and the tiles that the first view then has."""
@@ -83,18 +86,24 @@ class Happened:
 
 @pytest.fixture(scope="module")
 def batch(request, make_sandbox, tmp_path_factory) -> Iterator[Happened]:
-    """Of two drivers one is killed at its commit, and one is stopped there and wakes too late."""
+    """Of three drivers one is killed at its commit, one is stopped there and wakes too late, one loses a worker."""
     sandbox, folder = make_sandbox(), tmp_path_factory.mktemp("drivers")
     _land(sandbox, 1000)
     result = Happened(sandbox)
     with ExitStack() as stack:
-        killed, zombie = (_driver(stack, sandbox, folder / f"{number}.log") for number in range(2))
+        killed, zombie = (_driver(stack, sandbox, folder / f"{number}.log", gate) for number in range(2))
         result.build("the second hour first", TEN, NINE)
-        zombie.await_commit()
+        zombie.await_held()
         zombie.signal(signal.SIGSTOP)
-        killed.await_commit()
+        killed.await_held()
         killed.signal(signal.SIGKILL)
-        result.look("after the kill")
+        workerless = _driver(stack, sandbox, folder / "workerless.log", worker_gate)
+        workerless.await_held()
+        assert isinstance(workerless.gate, WorkerGate)
+        os.kill(next(iter(workerless.gate.workers)), signal.SIGKILL)
+        workerless.gate.open()
+        result.workerless = workerless.end()[0], workerless.log.read_text()
+        result.look("after the kills")
         request.getfixturevalue("spark")
         result.build("again", NINE)
         result.build("the second hour", TEN, NINE)
@@ -114,7 +123,7 @@ def _land(sandbox, count: int) -> Landed:
     return landed
 
 
-def _driver(stack: ExitStack, sandbox, log: Path) -> Driver:
+def _driver(stack: ExitStack, sandbox, log: Path, gate: Callable[[str], AbstractContextManager[Any]]) -> Driver:
     held = stack.enter_context(gate(sandbox.settings.s3_endpoint))
     arguments = ["--domain", sandbox.domain.name, "--t1", format_time(NINE), "--views", ",".join(VIEWS), "--json"]
     process = subprocess.Popen(
@@ -138,8 +147,14 @@ def _end(driver: Driver) -> None:
 
 
 def test_a_driver_that_is_killed_at_its_commit_leaves_nothing(batch: Happened) -> None:
-    assert batch.spans["after the kill"] == []
+    assert batch.spans["after the kills"] == []
     assert batch.refusals["again"] == [], "the retry was hindered"
+
+
+def test_a_build_that_loses_a_worker_leaves_nothing_and_says_so_in_a_sentence(batch: Happened) -> None:
+    code, said = batch.workerless
+    assert code == 2
+    assert "Traceback" not in said and "worker" in said.splitlines()[-1]
 
 
 def test_the_second_hour_is_refused_until_the_first_is_built(batch: Happened) -> None:

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that holds a process in the middle of its work: a driver at its commit, a worker at raw."""
+"""A proxy before an S3 server that holds a process in its work: a driver at its commit, a worker as it reads raw."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from lake.errors import TileRefused
 from lake.kernel import Kernel
 from lake.marts import mart_uri, read_tiles
 from lake.raw_schema import RAW_SCHEMA
-from tests.faults.gate import gate, worker_gate
+from tests.faults.gate import Gate, WorkerGate, gate, worker_gate
 from tests.faults.parts import ROOT, SEED, wait_for
 from tests.jobs.conftest import NINE, spark  # noqa: F401
 from tests.jobs.golden import digest, golden, snapshot, stored

@@ -54,8 +54,10 @@ class Raw:
                 "delta.appendOnly": "true",
                 # partition, offset and append_time; statistics of 2 MiB values would only bloat the log.
                 "delta.dataSkippingNumIndexedCols": "3",
-                # What is read and listed at each opening: the commits since then.
+                # An opening reads the commits since the last checkpoint, and lists those that are kept. A commit from a
+                # version that is not kept any more is refused.
                 "delta.checkpointInterval": "20",
+                "delta.logRetentionDuration": "interval 6 hours",
             },
             storage_options=self.settings.storage_options(),
             raise_if_key_not_exists=False,

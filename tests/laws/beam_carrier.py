@@ -1,6 +1,7 @@
 """The examples through a Beam pipeline, as the speed layer carries a log: chunks, the kernel, the store's states.
 
-Every example is a partition, its events the log; only Kafka is left out. What puts the chunks is the speed job's own.
+A partition holds a thousand examples side by side, and its views are by example; only Kafka is left out. What puts the
+chunks is the speed job's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,12 +27,14 @@ from streaming.pipeline import PutStates, speed_store
 from streaming.prism import prism
 
 TOPIC_ID = "laws"
-EXAMPLES_TOGETHER = 1000
+TURN = "turn"
+"""The column of a record that says which event of its example it is."""
+_TOGETHER = 1000
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How many events of an example are in a chunk, and how many (a second apart) in a segment."""
+    """How many events of each example are in a chunk, and how many (a second apart) in a segment."""
 
     chunk_events: int
     segment_seconds: int
@@ -39,19 +43,31 @@ class Arrangement:
         return settings.model_copy(update={"segment_seconds": self.segment_seconds})
 
 
+def side_by_side(records: pa.Table) -> pa.Table:
+    """The examples' records as a log (RAW_SCHEMA, TURN): the first event of each of a thousand examples, the second of
+    each, and so on in one partition; the next thousand are another.
+    """
+    block = pc.divide(records["example"], _TOGETHER)
+    log = records.append_column(TURN, records["offset"]).set_column(0, "partition", block.cast(pa.int32()))
+    log = log.sort_by([("partition", "ascending"), (TURN, "ascending"), ("example", "ascending")])
+    lengths = pc.value_counts(log["partition"]).field("counts").to_numpy()
+    offsets = np.concatenate([np.arange(length) for length in lengths])
+    log = log.set_column(1, "offset", pa.array(offsets, pa.int64()))
+    return log.select([*RAW_SCHEMA.names, TURN])
+
+
 class ReadExamples(beam.DoFn):
-    """First example of a thousand -> the chunks of all of them, in the order of the log."""
+    """A partition -> its chunks, in the order of the log."""
 
     def __init__(self, settings: Settings, domain: Domain, file: Path, chunk_events: int) -> None:
         self._settings, self._domain, self._file, self._chunk_events = settings, domain, file, chunk_events
 
-    def process(self, first: int) -> Iterator[Chunk]:
-        inside = [("example", ">=", first), ("example", "<", first + EXAMPLES_TOGETHER)]
-        rows = pq.read_table(self._file, columns=[*RAW_SCHEMA.names, "example"], filters=inside)
-        rows = rows.select(RAW_SCHEMA.names).cast(RAW_SCHEMA)
+    def process(self, partition: int) -> Iterator[Chunk]:
+        rows = pq.read_table(self._file, filters=[("partition", "==", partition)])
         store = speed_store(self._settings, self._domain, Kernel(self._domain))
-        resumes = {p: store.open(p, 0, TOPIC_ID) for p in pc.unique(rows["partition"]).to_pylist()}
-        numbers = pc.divide(rows["offset"], self._chunk_events)
+        resumes = {partition: store.open(partition, 0, TOPIC_ID)}
+        numbers = pc.divide(rows[TURN], self._chunk_events)
+        rows = rows.select(RAW_SCHEMA.names).cast(RAW_SCHEMA)
         for number in sorted(pc.unique(numbers).to_pylist()):
             batch = _batch(rows.filter(pc.equal(numbers, number)))
             yield split(batch, resumes, self._settings.segment_seconds * 1000, TOPIC_ID)
@@ -63,12 +79,12 @@ def _batch(rows: pa.Table) -> Batch:
     return Batch(rows, start, {row["partition"]: row["offset_max"] + 1 for row in bounds}, {})
 
 
-def carry(settings: Settings, domain: Domain, file: Path, examples: int, arrangements: list[Arrangement]) -> None:
-    """One pipeline that puts all the examples' states, once for each arrangement."""
+def carry(settings: Settings, domain: Domain, file: Path, partitions: int, arrangements: list[Arrangement]) -> None:
+    """One pipeline that puts the states of the log in `file`, once for each arrangement."""
     with prism(settings.prism_binary) as address:
         options = ["--runner=PrismRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK"]
         with beam.Pipeline(options=PipelineOptions([*options, "--job_server_timeout=86400"])) as pipeline:
-            starts = pipeline | beam.Create(range(0, examples, EXAMPLES_TOGETHER), reshuffle=False)
+            starts = pipeline | beam.Create(range(partitions), reshuffle=False)
             for arrangement in arrangements:
                 own, name = arrangement.settings(settings), str(arrangement)
                 generation = Kernel(domain).generation(own.segment_seconds)
@@ -78,15 +94,10 @@ def carry(settings: Settings, domain: Domain, file: Path, examples: int, arrange
                 _ = counted | f"group {name}" >> beam.GroupByKey()  # without one Prism spins
 
 
-def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangement) -> pa.Table:
-    """The states of every segment of every example, as they stand in the store, with a column `example`."""
-    kernel = Kernel(domain)
-    snapshot = speed_store(arrangement.settings(settings), domain, kernel).snapshot()
-    tables = [kernel.schema(view).empty_table().add_column(0, "example", pa.array([], pa.int64()))]
-    for (partition, _), segment in snapshot.segments.items():
-        states = decode(segment.states[view])
-        tables.append(states.add_column(0, "example", pa.array([partition] * len(states), pa.int64())))
-    return pa.concat_tables(tables)
+def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangement) -> list[pa.Table]:
+    """The states of every segment, as they stand in the store."""
+    snapshot = speed_store(arrangement.settings(settings), domain, Kernel(domain)).snapshot()
+    return [decode(segment.states[view]) for segment in snapshot.segments.values()]
 
 
 def forget(settings: Settings, domain: Domain, arrangement: Arrangement) -> None:

@@ -54,15 +54,24 @@ _BATCH = st.lists(_EVENT, max_size=12)
 Event = dict[str, Any]
 
 
-def laws_domain(views: dict[str, Any] | None = None, name: str = "laws") -> Domain:
-    """A domain of one view, which has every line as a measure."""
-    types = {"n": "integer", "d": "decimal(18,4)", "f": "double", "s": "string", "b": "boolean", "w": "list(string)"}
+def laws_domain(views: dict[str, Any] | None = None, name: str = "laws", by_example: bool = False) -> Domain:
+    """A domain of one view, which has every line as a measure; its rows are of an example each with `by_example`."""
+    types = {
+        "example": "integer",
+        "n": "integer",
+        "d": "decimal(18,4)",
+        "f": "double",
+        "s": "string",
+        "b": "boolean",
+        "w": "list(string)",
+    }
     fields = {name: {"type": kind} for name, kind in ({"g": "string"} | types).items()}
+    keys = {"example": "example", "g": "g"} if by_example else {"g": "g"}
     declared = {
         "domain": name,
         "event_time": "t",
         "fields": {"t": {"type": "timestamp_ms", "required": True}} | fields,
-        "views": views or {VIEW: {"group_by": {"g": "g"}, "measures": {k: x.declared for k, x in LINES.items()}}},
+        "views": views or {VIEW: {"group_by": keys, "measures": {k: x.declared for k, x in LINES.items()}}},
     }
     return read_domain(declared, "laws.yaml")
 
@@ -130,7 +139,16 @@ def packed(drawn: list[list[tuple]]) -> Examples:
             event = dict(zip(("g", "n", "d", "f", "s", "b", "w"), rest, strict=True))
             text = {k: str(v) if isinstance(v, Decimal) else v for k, v in event.items() if v is not None}
             stamped = BEGIN + timedelta(seconds=offset)
-            row = (number, offset, stamped, None, json.dumps({"t": ms} | text).encode(), [], number, part)
+            row = (
+                number,
+                offset,
+                stamped,
+                None,
+                json.dumps({"t": ms, "example": number} | text).encode(),
+                [],
+                number,
+                part,
+            )
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
             if event["f"] is not None:

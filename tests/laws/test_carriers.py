@@ -12,10 +12,12 @@ import pytest
 
 from jobs.carry import carry, collect
 from jobs.session import start_session
+from lake.kernel import Kernel
+from lake.raw_schema import RAW_SCHEMA
 from tests.laws.algebra import BY, shuffled
-from tests.laws.beam_carrier import Arrangement, forget, stored
+from tests.laws.beam_carrier import Arrangement, forget, side_by_side, stored
 from tests.laws.beam_carrier import carry as carry_by_beam
-from tests.laws.examples import EXAMPLES, SEED, VIEW
+from tests.laws.examples import EXAMPLES, SEED, VIEW, laws_domain
 
 # The tasks that the parts of an example are read in: all in one; each in its own; and with another order and bracket.
 TASKS = [[0, 0, 0], [1, 2, 3], [2, 2, 1], [3, 1, 1], [0, 0, 0]]
@@ -55,11 +57,16 @@ def test_spark_keeps_the_laws_of_every_measure(spark, domain, kernel, tasks, who
         _assert_equal(own, whole)
 
 
-def test_beam_keeps_the_laws_of_every_measure(settings, domain, kernel, file, whole) -> None:
-    carry_by_beam(settings, domain, file, EXAMPLES, ARRANGEMENTS)
+def test_beam_keeps_the_laws_of_every_measure(settings, number, examples, tmp_path) -> None:
+    domain, log = laws_domain(name=f"laws_{number}", by_example=True), side_by_side(examples.records)
+    pq.write_table(log, tmp_path / "log.parquet")
+    kernel, partitions = Kernel(domain), len(pc.unique(log["partition"]))
+    whole = kernel.run(log.select(RAW_SCHEMA.names), names=[VIEW])[VIEW]
+    assert len(pc.unique(whole["example"])) == sum(map(bool, examples.events))
+    carry_by_beam(settings, domain, tmp_path / "log.parquet", partitions, ARRANGEMENTS)
     for arrangement in ARRANGEMENTS:
-        segments = stored(settings, domain, VIEW, arrangement)
-        _assert_equal(kernel.merge(VIEW, [shuffled(segments, random.Random(SEED))], BY), whole)
+        segments = shuffled(pa.concat_tables(stored(settings, domain, VIEW, arrangement)), random.Random(SEED))
+        _assert_equal(kernel.merge(VIEW, [segments]), whole)
         forget(settings, domain, arrangement)
 
 

@@ -47,7 +47,7 @@ def _reaches(serving: Serving, log: Log) -> bool:
         return False
 
 
-def test_the_shops_page_draws_merged_charts_and_shows_no_error(shown: Operated, page: Page, keep_screenshot) -> None:
+def test_the_shops_page_draws_merged_charts_and_shows_no_error(shown: Operated, page: Page) -> None:
     page.goto(shown.address("dashboard"))
     expect(page.get_by_role("heading", name="Revenue by country hour")).to_be_visible()
     expect(page.get_by_text("with a batch part").first).to_be_visible()
@@ -56,4 +56,3 @@ def test_the_shops_page_draws_merged_charts_and_shows_no_error(shown: Operated, 
         expect(chart.locator(f".role-mark path[fill='{colour}']").first).to_be_visible()
     for failure in ("stException", "stAlertContentError", "stAlertContentWarning"):
         expect(page.get_by_test_id(failure)).to_have_count(0)
-    keep_screenshot(page, "dashboard")

@@ -8,6 +8,8 @@ the one that it has handed over to.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,6 +24,9 @@ from lake.kernel import QUARANTINE, Kernel, decode
 from lake.marts import Mart, MartSnapshot
 from lake.settings import Settings
 from lake.store import SpeedStore, StoredSegment, StoreSnapshot
+
+MARTS_SECONDS = 1.0
+"""How old the marts of an answer may be: asking the lake for each costs more than the answer, and they move hourly."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,25 @@ class Serving:
         }
         generation = self.kernel.generation(settings.segment_seconds)
         self._store = SpeedStore(settings.store_url, generation, domain.name)
+        self._looked: tuple[float, dict[str, MartSnapshot]] = (0.0, {})
         self._seen: StoreSnapshot | None = None
         self._last: dict[str, Answer] = {}
         self._batch: dict[str, tuple[int, pa.Table]] = {}
-        self._decoded: dict[str, dict[tuple[int, int], tuple[StoredSegment, pa.Table]]] = {}
+        self._final: dict[str, tuple[dict[tuple[int, int], StoredSegment], pa.Table]] = {}
         self._handed_over = False
         self._lock = threading.Lock()
 
-    def pin(self) -> Pin:
-        """Marts first: the speed store only ever forgets what the marts already cover."""
+    def pin(self, max_age_seconds: float = 0.0) -> Pin:
+        """The marts, looked up anew if their last look is older than that, and the store as it is now.
+
+        Marts first: the speed store only ever forgets what the marts already cover.
+        """
         with self._lock:
-            marts = {name: mart.snapshot() for name, mart in self._marts.items()}
+            looked_at, marts = self._looked
+            now = time.monotonic()
+            if now - looked_at > max_age_seconds or not marts:
+                marts = {name: mart.snapshot() for name, mart in self._marts.items()}
+                self._looked = now, marts
             self._seen = self._store.snapshot(self._seen)
             return Pin(marts, self._seen)
 
@@ -147,7 +160,7 @@ class Serving:
         segments, head = meet(mart.cut, pin.store)
         with self._lock:
             batch = self._batch_states(stored, mart)
-            speed = self.kernel.merge(stored, self._speed_states(stored, segments))
+            speed = self._speed_states(stored, segments)
             merged = self.kernel.merge(stored, [batch, speed])
         newest = max((pin.store.heads[p].max_append_ms for p, _ in segments), default=None)
         return Answer(
@@ -164,9 +177,9 @@ class Serving:
 
     def _answer_now(self, view: str) -> Answer:
         try:
-            return self.merge(view, self.pin())
+            return self.merge(view, self.pin(MARTS_SECONDS))
         except MissingCoverage:
-            # A build and a trim may have come between the two snapshots; a second look sees the new tile.
+            # A build and a trim may have come since the marts were looked up; a second look sees the new tile.
             return self.merge(view, self.pin())
 
     def _hold(self, view: str, reason: Exception) -> Answer:
@@ -181,20 +194,27 @@ class Serving:
             self._batch[view] = (mart.version, states)
         return states
 
-    def _speed_states(self, view: str, segments: dict[tuple[int, int], StoredSegment]) -> list[pa.Table]:
-        """The segments' states, decoded once each; those that are in no answer any more are let go."""
-        before, empty = self._decoded.get(view, {}), self.kernel.schema(view).empty_table()
-        decoded = {}
-        for key, segment in segments.items():
-            known = before.get(key)
-            if known is None or known[0] != segment:
-                known = segment, _decoded(key, segment, view) if view in segment.states else empty
-            decoded[key] = known
-        self._decoded[view] = decoded
-        return [states for _, states in decoded.values()]
+    def _speed_states(self, view: str, segments: dict[tuple[int, int], StoredSegment]) -> pa.Table:
+        """The segments' states, merged. All but the newest of a partition are final, so they are merged once."""
+        newest = {partition: segment for partition, segment in sorted(segments)}
+        final = {key: stored for key, stored in segments.items() if key[1] != newest[key[0]]}
+        known, states = self._final.get(view, ({}, self.kernel.schema(view).empty_table()))
+        if not known.items() <= final.items():  # the cut has moved on, or the store was replayed
+            known, states = {}, self.kernel.schema(view).empty_table()
+        if added := [key for key in final if key not in known]:
+            states = self.kernel.merge(view, [states, *self._decoded(view, final, added)])
+        self._final[view] = final, states
+        moving = [key for key in segments if key not in final]
+        return self.kernel.merge(view, [states, *self._decoded(view, segments, moving)])
+
+    @staticmethod
+    def _decoded(
+        view: str, segments: dict[tuple[int, int], StoredSegment], keys: Iterable[tuple[int, int]]
+    ) -> list[pa.Table]:
+        return [_read(key, segments[key], view) for key in keys if view in segments[key].states]
 
 
-def _decoded(key: tuple[int, int], segment: StoredSegment, view: str) -> pa.Table:
+def _read(key: tuple[int, int], segment: StoredSegment, view: str) -> pa.Table:
     try:
         return decode(segment.states[view])
     except (OSError, pa.ArrowInvalid) as error:

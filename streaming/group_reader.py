@@ -1,4 +1,5 @@
-"""A group of a domain's partitions, read from where the store stands and split at segment boundaries.
+"""A group of a domain's partitions, read from where the store stands and split at segment boundaries; what Kafka has
+forgotten by then is read from raw.
 
 Invariant: the store's offsets are the truth when a group is opened; nothing else, no runner's checkpoint, decides
 where reading goes on. Afterwards the reader runs ahead of the store only by chunks that are being put.
@@ -13,10 +14,13 @@ import structlog
 from confluent_kafka import KafkaException
 
 from lake.cuts import Cut
+from lake.domain import Domain
 from lake.errors import LogRecreated
+from lake.raw import Raw
 from lake.settings import Settings
 from lake.store import Resume, SpeedStore
 from lake.timeline import Versions
+from streaming.gap_reader import GapReader
 from streaming.log_reader import Batch, LogReader
 from streaming.pieces import Chunk, split
 from streaming.states import until_store_answers
@@ -43,7 +47,7 @@ class GroupReader:
     def __init__(
         self,
         settings: Settings,
-        topic: str,
+        domain: Domain,
         store: SpeedStore,
         frontier: Callable[[], Frontier],
         group: int = 0,
@@ -53,8 +57,9 @@ class GroupReader:
         self._settings, self._store, self._frontier = settings, store, frontier
         self._group, self._groups = group, groups
         self._split = split
-        self._watch = TopicWatch(settings, topic)
-        self._reader: LogReader | None = None
+        self._raw = Raw(settings, domain)
+        self._watch = TopicWatch(settings, domain.topic)
+        self._reader: LogReader | GapReader | None = None
         self._resumes: dict[int, Resume] = {}
         self._watched = 0.0
 
@@ -76,6 +81,8 @@ class GroupReader:
             time.sleep(seconds)
             return None
         if batch is None:
+            if isinstance(self._reader, GapReader):
+                self.close()
             return None
         segment_ms = self._settings.segment_seconds * 1000
         return self._split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
@@ -86,11 +93,16 @@ class GroupReader:
             self._reader.close()
         self._reader, self._resumes = None, {}
 
-    def _open(self) -> LogReader:
+    def _open(self) -> LogReader | GapReader:
         topic = self._watch.now()
         own = [p for p in topic.partitions if p % self._groups == self._group]
         self._resumes = {p: self._resume(p, topic.id) for p in own}
         log.info("reading", group=self._group, positions=self.positions)
+        begins = self._watch.begins(topic)
+        if forgotten := {p: begins[p] for p in own if self.positions[p] < begins[p]}:
+            positions = {p: self.positions[p] for p in forgotten}
+            log.error("Kafka has forgotten what was not read yet; reading raw", positions=positions, begins=forgotten)
+            return GapReader(self._raw, topic, positions, forgotten)
         epochs = {p: resume.epoch for p, resume in self._resumes.items()}
         return LogReader(self._settings, topic, self.positions, epochs)
 

@@ -103,7 +103,7 @@ class ReadGroup(beam.DoFn):
                 kernel = Kernel(self._domain)
                 _readers[key] = GroupReader(
                     self._settings,
-                    self._domain.topic,
+                    self._domain,
                     speed_store(self._settings, self._domain, kernel),
                     lambda: frontier(self._settings, self._domain, kernel),
                     group,

@@ -85,7 +85,7 @@ class Platform:
             self.renew.clear()
             kernel = Kernel(domain, Dimensions(settings).table)
             store = SpeedStore(settings.store_url, kernel.generation(SEGMENT_SECONDS), domain.name)
-            reader = GroupReader(settings, domain.topic, store, lambda: ({}, {}))
+            reader = GroupReader(settings, domain, store, lambda: ({}, {}))
             past = self.past or History(settings, domain)
             repeats = RepeatFinder(kernel, domain.dedup, SEGMENT_SECONDS, past)
             states = SegmentStates(store, kernel, tuple(domain.stored_views), repeats)

@@ -47,7 +47,7 @@ def stored(store) -> tuple[dict, dict]:
 
 
 def reader(sandbox, store, **options) -> GroupReader:
-    return GroupReader(sandbox.settings, sandbox.domain.topic, store, lambda: ({}, {}), **options)
+    return GroupReader(sandbox.settings, sandbox.domain, store, lambda: ({}, {}), **options)
 
 
 def states(sandbox, store) -> SegmentStates:

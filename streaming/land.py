@@ -3,20 +3,23 @@
 Invariant: the rows of a batch and the positions after it are one Delta commit, written from the very table object
 the positions before it were read from. So a commit by anybody else in between makes ours fail, and after any failure
 the table alone says where to go on. A second, paused or killed lander can waste work, never land a record twice.
+Several share a domain's partitions as groups; what one commits is in nobody else's way.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Annotated
 
 import structlog
 import typer
+from deltalake import DeltaTable
 
 from lake.cuts import Cut
 from lake.domain import Domain, load_domain
-from lake.errors import LogStopped, exit_on_error
+from lake.errors import BadSettings, LogStopped, exit_on_error
 from lake.raw import Raw
 from lake.settings import Settings, load_settings
 from streaming.log_reader import LogReader
@@ -35,10 +38,19 @@ _MAX_FAILURES = 10
 
 
 class Lander:
-    """Lands one domain, all its partitions, also those that are added while it runs."""
+    """Lands one domain's partitions p with p % groups == group, also those that are added while it runs."""
 
-    def __init__(self, settings: Settings, domain: Domain, raw: Raw, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        domain: Domain,
+        raw: Raw,
+        stop: threading.Event,
+        group: int = 0,
+        groups: int = 1,
+    ) -> None:
         self._settings, self._domain, self._raw, self._stop = settings, domain, raw, stop
+        self._group, self._groups = group, groups
         self._watch = TopicWatch(settings, domain.topic)
         self._failures = 0
 
@@ -62,7 +74,7 @@ class Lander:
         """From what raw holds now, until stopped, or until raw or the partitions are not what they were."""
         topic = self._watch.now()
         table = self._raw.create(topic.id)
-        landed = dict.fromkeys(topic.partitions, 0) | self._raw.positions(table)
+        landed = dict.fromkeys(self._own(topic.partitions), 0) | self._positions(table)
         log.info("landing", domain=self._domain.name, positions=landed)
         interval = self._settings.land_interval_seconds
         gather = min(interval, _MAX_GATHER_SECONDS)
@@ -76,7 +88,7 @@ class Lander:
                     landed |= batch.end
                     log.info("landed", domain=self._domain.name, rows=batch.rows.num_rows, version=table.version())
                     self._failures = 0
-                    if (found := self._raw.positions(table)) != _known(landed):
+                    if (found := self._positions(table)) != _known(landed):
                         log.warning(
                             "another lander is at work", domain=self._domain.name, positions=found, expected=landed
                         )
@@ -84,6 +96,13 @@ class Lander:
                 if now.partitions != topic.partitions:
                     log.info("partitions were added", domain=self._domain.name, partitions=len(now.partitions))
                     return
+
+    def _own(self, partitions: Iterable[int]) -> list[int]:
+        return [p for p in partitions if p % self._groups == self._group]
+
+    def _positions(self, table: DeltaTable) -> Cut:
+        positions = self._raw.positions(table)
+        return {p: positions[p] for p in self._own(positions)}
 
 
 def _known(positions: Cut) -> Cut:
@@ -97,14 +116,20 @@ def _first_line(error: Exception) -> str:
 
 def main(
     domain: Annotated[list[str] | None, typer.Option(help="A domain whose topic is landed; several may be.")] = None,
+    group: Annotated[int, typer.Option(min=0, help="Which share of the partitions, of --groups.")] = 0,
+    groups: Annotated[int, typer.Option(min=1, help="Among how many landers the partitions are shared.")] = 1,
 ) -> None:
     """Land domains' events in raw until stopped, each in a thread of its own. One that fails ends all."""
     configure_logs()
     with exit_on_error():
+        if group >= groups:
+            raise BadSettings(
+                f"--group {group} of --groups {groups}: groups are counted from 0, so at most {groups - 1}"
+            )
         settings = load_settings()
         declared = [load_domain(name, settings.domains_dir) for name in dict.fromkeys(domain or ["shop"])]
         stop = stop_on_signals()
-        landers = {each.name: Lander(settings, each, Raw(settings, each), stop) for each in declared}
+        landers = {each.name: Lander(settings, each, Raw(settings, each), stop, group, groups) for each in declared}
         run_together({name: lander.run for name, lander in landers.items()}, stop)
         log.info("stopped", domains=list(landers))
 

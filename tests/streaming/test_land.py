@@ -119,6 +119,24 @@ def test_of_two_landers_with_the_same_records_one_lands_them(make_sandbox, send,
     assert max(times.values()) == highest
 
 
+def test_landers_share_a_domains_partitions_as_groups_and_are_not_in_each_others_way(sandbox, send, workers, until):
+    options = [["--groups", "2", "--group", str(group)] for group in range(2)]
+    landers = [workers.start("streaming.land", sandbox, *each, **QUICK) for each in options]
+    send(sandbox, 10_000)
+    until(lambda: count(sandbox) > 5_000)
+    landers[1].kill()
+    send(sandbox, 2_000, seed=2)
+    end = {p: offset for p, offset in Log(sandbox.settings, sandbox.domain).end().items() if offset}
+    until(lambda: {p: at for p, at in landed(sandbox).items() if p % 2 == 0} == {p: end[p] for p in end if p % 2 == 0})
+    assert any(landed(sandbox).get(p, 0) < end[p] for p in end if p % 2), (
+        "the one that runs has landed the other's share"
+    )
+    landers[1] = workers.start("streaming.land", sandbox, *options[1], **QUICK)
+    until(lambda: landed(sandbox) == end)
+    assert set(times_landed(sandbox).values()) == {1}
+    assert "at work" not in workers.logs() and "failed" not in workers.logs()
+
+
 def test_partitions_that_are_added_while_it_runs_are_landed_from_their_beginning(sandbox, send, workers, until):
     lander = workers.start("streaming.land", sandbox, **QUICK)
     send(sandbox, 500)

@@ -8,7 +8,7 @@ PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup demo down status clean check format laws bench-batch backfill test
+.PHONY: help doctor setup demo down status clean check format laws faults bench-batch backfill test
 
 help: ## this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -45,6 +45,9 @@ format: $(ENV) ## format the code
 
 laws: setup ## the laws of every measure on every carrier, 100,000 examples each: about an hour
 	LAWS_EXAMPLES=100000 $(PYTHON) -m pytest tests/laws
+
+faults: setup ## two hundred kills of lander, speed job, runner and store, every answer meanwhile checked: half an hour
+	FAULT_KILLS=200 $(PYTHON) -m pytest tests/faults/test_whole_path.py
 
 bench-batch: setup ## what the batch layer costs, on this machine: about an hour; BENCH="--parts slices --sizes 10000" a part
 	$(PYTHON) -m tests.bench.bench_batch $(BENCH)

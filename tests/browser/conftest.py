@@ -37,7 +37,7 @@ class Operated:
         return address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not for the rest of the run: an Airflow takes a share of the machine
 def operated(make_sandbox, stack, tools, tmp_path_factory) -> Iterator[Operated]:
     folder = tmp_path_factory.mktemp("operated")
     sandbox, ends = make_sandbox(partitions=2), last_ends(HOURS)

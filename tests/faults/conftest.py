@@ -6,6 +6,7 @@ The ledger is what the brokers acknowledged to the producers: the oracle, which 
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -21,11 +22,11 @@ from lake.log import MAX_VALUE_BYTES, Log
 from lake.raw import Raw
 from lake.serving import Serving
 from streaming.produce import EventProducer
-from tests.faults.parts import RATE, ROOT, SEED, VIEWS, Run, Watch, Worker, run, wait_for
+from tests.faults.parts import KILLS, RATE, ROOT, SEED, VIEWS, Run, Runner, Store, Watch, Worker, run, wait_for
 
 
 @pytest.fixture(scope="session")
-def happened(make_sandbox, tmp_path_factory) -> Iterator[Run]:
+def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
     print(f"\nTEST_SEED={SEED}")
     chance = random.Random(SEED)
     folder = tmp_path_factory.mktemp("faults")
@@ -35,6 +36,7 @@ def happened(make_sandbox, tmp_path_factory) -> Iterator[Run]:
     result.workers = [
         Worker(module, name, environment, folder / f"{module}.log") for module in ("streaming.land", "streaming.speed")
     ]
+    result.victims = [*result.workers, Runner(result.workers[1]), Store(stack)]
     for worker in result.workers:
         worker.start()
     result.watch = Watch(Serving(sandbox.settings, sandbox.domain), VIEWS)
@@ -48,16 +50,16 @@ def happened(make_sandbox, tmp_path_factory) -> Iterator[Run]:
     )
     try:
         _send_at_the_limit(sandbox, folder / "limit.jsonl")
-        _kill_while_it_goes_on(result, chance, rounds=4)
+        _kill_while_it_goes_on(result, chance, share=0.4)
         first = _next_boundary(sandbox)
         result.builds.append(_build(sandbox, first))
-        _kill_while_it_goes_on(result, chance, rounds=3)
+        _kill_while_it_goes_on(result, chance, share=0.3)
         second = _next_boundary(sandbox)
         result.builds.append(_build(sandbox, second))
         for _ in range(2):
             result.builds.append(_build(sandbox, first, t0="1970-01-01T00:00:00Z"))
         result.t1 = second
-        _kill_while_it_goes_on(result, chance, rounds=3)
+        _kill_while_it_goes_on(result, chance, share=0.3)
         producer.terminate()
         assert producer.wait(60) == 0, (folder / "produce.log").read_text()[-2000:]
         _await_the_end(result)
@@ -89,16 +91,16 @@ def _send_at_the_limit(sandbox, ledger: Path) -> None:
         producer.close()
 
 
-def _kill_while_it_goes_on(result: Run, chance: random.Random, rounds: int) -> None:
-    """SIGKILL the lander and the speed job in turn while events flow; each must have done something in between."""
-    for _ in range(rounds):
-        for worker in result.workers:
+def _kill_while_it_goes_on(result: Run, chance: random.Random, share: float) -> None:
+    """SIGKILL each in turn while events flow; something must have been done in between."""
+    for _ in range(math.ceil(KILLS * share / len(result.victims))):
+        for victim in result.victims:
             before = _progress(result)
-            worker.revive()
+            for worker in result.workers:
+                worker.revive()
             wait_for(lambda before=before: _progress(result) > before, "progress after a kill")
             time.sleep(chance.uniform(0, 1.0))  # the moment of the kill is what is random here
-            worker.kill()
-            worker.start()
+            victim.kill()
 
 
 def _progress(result: Run) -> int:

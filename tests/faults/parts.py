@@ -15,12 +15,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+
 from lake.cuts import Cut
-from lake.serving import Answer, Serving
+from lake.kernel import encode
+from lake.serving import Serving
+from local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 RATE = 1000
+KILLS = int(os.environ.get("FAULT_KILLS", "24"))
+"""At least so many, of the lander, the speed job, its runner and the store in turn."""
 VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
 
 
@@ -61,10 +67,45 @@ class Worker:
             self.kills += 1
         self.process.wait()
 
+    @property
+    def name(self) -> str:
+        return self.module
+
     def revive(self) -> None:
         """Start it if it has ended."""
         if self.process is None or self.process.poll() is not None:
             self.start()
+
+
+@dataclass
+class Runner:
+    """The Beam runner below a speed job, which ends when that is killed."""
+
+    speed: Worker
+    kills: int = 0
+    name = "prism"
+
+    def kill(self) -> None:
+        assert self.speed.process is not None
+        runners = [p for p in psutil.Process(self.speed.process.pid).children(recursive=True) if p.name() == self.name]
+        for runner in runners:
+            runner.kill()
+            self.kills += 1
+        if runners:
+            self.speed.process.wait(30)
+
+
+@dataclass
+class Store:
+    """The speed store, which the stack starts again, empty."""
+
+    stack: Stack
+    kills: int = 0
+    name = "store"
+
+    def kill(self) -> None:
+        os.kill(self.stack.supervisor.states()["store"]["pid"], signal.SIGKILL)
+        self.kills += 1
 
 
 def run(environment: dict[str, str], module: str, *arguments: str, expect: int = 0) -> dict:
@@ -82,13 +123,25 @@ def run(environment: dict[str, str], module: str, *arguments: str, expect: int =
     return json.loads(lines[-1]) if lines and lines[-1].startswith(("{", "[")) else {}
 
 
+@dataclass(frozen=True)
+class Given:
+    """What is kept of an answer, its merged states encoded."""
+
+    view: str
+    frontier: datetime
+    head: Cut
+    definition_hash: str
+    held: str | None
+    merged: bytes
+
+
 @dataclass
 class Watch:
     """Asks every view every 100 ms and keeps each answer."""
 
     serving: Serving
     views: list[str]
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Given] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     queries: int = 0
 
@@ -102,7 +155,9 @@ class Watch:
             for view in self.views:
                 self.queries += 1
                 try:
-                    self.answers.append(self.serving.answer(view))
+                    answer = self.serving.answer(view)
+                    told = (answer.frontier, answer.head, answer.definition_hash, answer.held)
+                    self.answers.append(Given(view, *told, encode(answer.merged)))
                 except Exception as error:  # whatever it is, the test shall see it
                     self.errors.append(f"{type(error).__name__}: {error}")
 
@@ -119,6 +174,7 @@ class Run:
     ledger: dict[tuple[int, int], dict] = field(default_factory=dict)
     watch: Watch | None = None
     workers: list[Worker] = field(default_factory=list)
+    victims: list[Worker | Runner | Store] = field(default_factory=list)
     builds: list[dict] = field(default_factory=list)
     t1: datetime | None = None
 

@@ -11,8 +11,9 @@ import json
 
 import pyarrow as pa
 
+from lake.kernel import decode
 from lake.raw import Raw
-from tests.faults.parts import SEED, VIEWS, Run, advance, run
+from tests.faults.parts import KILLS, SEED, VIEWS, Run, advance, run
 from tests.reference import Reference
 
 REVENUE, VISITORS = VIEWS
@@ -33,15 +34,15 @@ def test_every_answer_ever_given_equals_plain_python_at_its_head(happened: Run, 
             for place in advance(seen, answer.head):
                 if event := happened.events_at(place):
                     reference.add(event)
-            if last is None or answer.head != last.head or not answer.merged.equals(last.merged):
-                assert states_of(answer.merged) == reference.states(view), f"at head {answer.head}"
+            if last is None or answer.head != last.head or answer.merged != last.merged:
+                assert states_of(decode(answer.merged)) == reference.states(view), f"at head {answer.head}"
             checked, last = checked + 1, answer
-    kills = {worker.module: worker.kills for worker in happened.workers}
+    kills = {victim.name: victim.kills for victim in happened.victims}
     frontiers = {a.frontier for a in watch.answers}
     with capsys.disabled():
         print(f"\nseed {SEED}: {checked} answers checked of {watch.queries} queries, SIGKILLs that landed: {kills}")
     assert checked == watch.queries > 200
-    assert min(kills.values()) >= 8
+    assert sum(kills.values()) >= KILLS and min(kills.values()) >= KILLS // 5
     assert len(frontiers) == 3, "answers from before, between and after the two slices"
 
 

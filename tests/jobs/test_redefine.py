@@ -11,12 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from lake.kernel import Kernel
+from lake.kernel import Kernel, decode
 from lake.marts import built_tiles
 from lake.registry import Registry
-from lake.serving import Answer
 from lake.store import stored_generations
-from tests.faults.parts import SEED, advance, wait_for
+from tests.faults.parts import SEED, Given, advance, wait_for
 from tests.jobs.redefining import MINIMUM, REVENUE, VIEWS, WHERE, Plain, Redefining, declare
 
 GRACE_SECONDS = 5
@@ -49,7 +48,7 @@ def hashes(redefined: Redefining) -> list[str]:
     return [Kernel(version.domain).definition_hash(REVENUE) for version in versions]
 
 
-def answers(redefined: Redefining, view: str) -> list[Answer]:
+def answers(redefined: Redefining, view: str) -> list[Given]:
     return [answer for answer in list(redefined.watch.answers) if answer.view == view]
 
 
@@ -75,9 +74,9 @@ def test_every_answer_equals_plain_python_of_its_definition_at_its_head(redefine
                 if event := ledger.get(place):
                     for definition in plain.values():
                         definition.add(event)
-            if last is None or answer.head != last.head or not answer.merged.equals(last.merged):
+            if last is None or answer.head != last.head or answer.merged != last.merged:
                 definition = plain.get(answer.definition_hash, plain[definitions[0]])  # visits are the same in both
-                rows = zip(*(column.to_pylist() for column in answer.merged.columns), strict=True)
+                rows = zip(*(column.to_pylist() for column in decode(answer.merged).columns), strict=True)
                 assert {row[0]: row[1:] for row in rows} == definition.states(view), f"at head {answer.head}"
             checked, last = checked + 1, answer
     with capsys.disabled():

@@ -12,6 +12,7 @@ from dashboard.status import show_status
 from dashboard.verify_panel import Verifier, show_report, show_verify
 from dashboard.view_panel import show_view
 from lake.errors import TidemarkError, explain
+from lake.metrics import serve_metrics
 from lake.registry import live_domains
 from lake.settings import load_settings
 from lake.sql import Prompt
@@ -24,6 +25,7 @@ STEPS = [30, 60, 120, 360]
 def connect() -> tuple[Prompt, dict[str, Verifier]]:
     """Once a process, shared by every visitor: the prompt with the domains' servings, their verifications."""
     settings = load_settings()
+    serve_metrics(settings)
     domains = live_domains(settings)
     prompt = Prompt(settings, domains)
     return prompt, {name: Verifier(settings, name, prompt) for name in domains}

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from lake.compile import COUNTS, QUARANTINE, built_in_plans, compile_view, definition_text, stored_below
 from lake.domain import Domain
-from lake.duplicates import IDENTITIES
+from lake.duplicates import DUPLICATE, IDENTITIES
 from lake.joins import Joins, ReadDimension, key_of, key_sql, version_of
 from lake.measures import MACROS
-from lake.parse import parse_sql
+from lake.parse import MARKER, parse_sql
 from lake.plan import Plan
 from lake.raw_schema import RAW_SCHEMA
 from lake.reading import check_reading
@@ -131,6 +131,11 @@ class Kernel:
         sql = f"""SELECT "partition", "offset", {key} AS identity, md5_number_lower(value) AS payload
             FROM parsed WHERE flaws & 1 = 0 AND identity IS NOT NULL"""
         return self._db.sql(sql).to_arrow_table().cast(IDENTITIES)
+
+    def quarantined(self) -> dict[int, int]:
+        """How many of the records taken in are bad, by partition; those without any are left out."""
+        sql = f"SELECT \"partition\", count(*) FROM parsed WHERE reason NOT IN ('{MARKER}', '{DUPLICATE}') GROUP BY 1"
+        return dict(self._db.execute(sql).fetchall())
 
     def mark(self, repeats: pa.Table) -> None:
         """Mark events taken in that repeat others (REPEATS): no view counts them, and conflicts go to quarantine."""

@@ -21,6 +21,9 @@ from lake.parse import MARKER_HEADER
 from lake.settings import Settings
 from lake.timeline import ANNOUNCEMENT_HEADER
 
+CANARY_HEADER = "tidemark-canary"
+"""Beside an empty MARKER_HEADER: a marker that seals and announces nothing, and only shows how far others have come."""
+
 MAX_VALUE_BYTES = 2 * 1024 * 1024
 # A value at the limit travels in a batch with its key, its headers and the batch's own header.
 MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 64 * 1024

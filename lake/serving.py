@@ -17,6 +17,7 @@ import pyarrow as pa
 import redis
 from deltalake.exceptions import DeltaError
 
+from lake import metrics
 from lake.cuts import Cut, covers, from_ms
 from lake.domain import Domain
 from lake.errors import MissingCoverage, lake_away
@@ -101,6 +102,16 @@ class Serving:
         with the reason.
         Raises MissingCoverage if there is none yet.
         """
+        name = self.domain.name
+        with metrics.ANSWERS.labels(name, "missing").count_exceptions(), metrics.ANSWER_SECONDS.labels(name).time():
+            answer = self._new_or_held(view)
+        metrics.ANSWERS.labels(name, "held" if answer.held else "new").inc()
+        metrics.FRONTIER_TIME.labels(name, view).set(answer.frontier.timestamp())
+        if answer.fresh_to:
+            metrics.FRESH_TIME.labels(name, view).set(answer.fresh_to.timestamp())
+        return answer
+
+    def _new_or_held(self, view: str) -> Answer:
         try:
             answer = self._answer_now(view)
         except MissingCoverage as error:

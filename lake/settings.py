@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     redefine_timeout_seconds: float = Field(600.0, gt=0)
     generation_grace_seconds: float = Field(60.0, gt=0)
 
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Where a process serves its metrics to Prometheus; 0 is any free port, none serves none."""
+    metrics_host: str = "127.0.0.1"
+    canary_interval_seconds: float = Field(1.0, gt=0)
+    """How often the canary appends a marker to each of its domains."""
+
     prism_binary: Path | None = None
     spark_jars_dir: Path | None = None
     spark_master: str = "local[2]"

@@ -51,7 +51,7 @@ return 1
 
 _SNAPSHOT = """
 local known, result = {}, {}
-for i = 2, #ARGV do known[ARGV[i]] = true end
+for i = 3, #ARGV do known[ARGV[i]] = true end
 for _, partition in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local prefix, segments = ARGV[1] .. ':' .. partition, {}
   for _, segment in ipairs(redis.call('ZRANGE', prefix .. ':segments', 0, -1)) do
@@ -59,7 +59,8 @@ for _, partition in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     local range = redis.call('HMGET', key, 'first', 'next')
     if range[1] and range[2] then  -- one that was lost leaves a hole, which serving tells
       local mark = table.concat({partition, segment, range[1], range[2]}, ':')
-      segments[#segments + 1] = {segment, range[1], range[2], known[mark] and {} or redis.call('HGETALL', key)}
+      local states = (ARGV[2] == '0' or known[mark]) and {} or redis.call('HGETALL', key)
+      segments[#segments + 1] = {segment, range[1], range[2], states}
     end
   end
   result[#result + 1] = {partition, redis.call('HMGET', prefix .. ':head', 'next_offset', 'topic_id', 'epoch',
@@ -151,6 +152,7 @@ class SpeedStore:
         self._redis: Any = redis.Redis.from_url(
             url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5, health_check_interval=15
         )
+        self.domain = domain
         self._prefix = f"tidemark:{{{generation}:{domain}}}"
         self._compare = "1" if compare_and_set else "0"
         self._open = self._redis.register_script(_OPEN)
@@ -171,6 +173,15 @@ class SpeedStore:
         """Where the partition goes on, None if the store does not know it."""
         fields = self._redis.hmget(self._key(partition, "head"), _HEAD_FIELDS)
         return None if fields[0] is None else _resume(fields)
+
+    def heads(self) -> dict[int, Resume]:
+        """Where each partition that the store knows goes on: one after another, not as of one moment."""
+        partitions = sorted(int(name) for name in self._redis.smembers(f"{self._prefix}:partitions"))
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hmget(self._key(partition, "head"), _HEAD_FIELDS)
+            found = zip(partitions, pipeline.execute(), strict=True)
+            return {p: _resume(fields) for p, fields in found if fields[0] is not None}
 
     def states(self, partition: int, segment: int) -> dict[str, bytes]:
         """Each view's encoded states of one segment; empty if there is no such segment."""
@@ -217,14 +228,24 @@ class SpeedStore:
         """Everything stored, as of one moment. States that an earlier snapshot `known` holds do not travel again."""
         before = known.segments if known else {}
         marks = [f"{p}:{segment}:{s.first}:{s.next}" for (p, segment), s in before.items()]
+        return self._read({key: segment.states for key, segment in before.items()}, ["1", *marks])
+
+    def ranges(self) -> StoreSnapshot:
+        """The same, but every segment is without its states."""
+        return self._read(None, ["0"])
+
+    def _read(self, known: Mapping[tuple[int, int], Mapping[str, bytes]] | None, args: Sequence[str]) -> StoreSnapshot:
         heads: dict[int, Resume] = {}
         segments: dict[tuple[int, int], StoredSegment] = {}
-        reply = self._snapshot(keys=[f"{self._prefix}:partitions"], args=[self._prefix, *marks])
+        reply = self._snapshot(keys=[f"{self._prefix}:partitions"], args=[self._prefix, *args])
         for name, fields, stored in sorted(reply, key=lambda row: int(row[0])):
             heads[int(name)] = _resume(fields)
             for segment, first, next_, flat in stored:
                 key = (int(name), int(segment))
-                states = _states(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else before[key].states
+                if flat:
+                    states: Mapping[str, bytes] = _states(dict(zip(flat[::2], flat[1::2], strict=True)))
+                else:
+                    states = known[key] if known is not None else {}
                 segments[key] = StoredSegment(int(first), int(next_), states)
         return StoreSnapshot(heads, segments)
 

@@ -59,10 +59,10 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     _await_backlog(first_backlog)
     for backlog in backlogs:
         _await_backlog(backlog)
-    stack.start(producers)
+    stack.start([*producers, "canary"])
     _load_dimensions(stack, shown, 1, tell)
     first = _next_boundary(datetime.now(UTC), settings.segment_seconds)
-    stack.await_healthy([*layers, *AIRFLOW, "dashboard", *producers])
+    stack.await_healthy([*layers, *AIRFLOW, "dashboard", *producers, "canary"])
     tell("everything serves; live events flow")
 
     address = stack.parts()["airflow"].address

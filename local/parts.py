@@ -45,6 +45,18 @@ class Part:
     address: str | None = None
     start_seconds: int = 60
 
+    @property
+    def metrics(self) -> str | None:
+        """Where Prometheus reads what the part tells of itself, for a part with a port <name>_metrics."""
+        port = self.ports.get(f"{self.name}_metrics")
+        return f"http://{HOST}:{port}/metrics" if port else None
+
+    @property
+    def launch(self) -> list[str]:
+        """The command, with the port that no other part inherits."""
+        port = self.ports.get(f"{self.name}_metrics")
+        return [*(("env", f"TIDEMARK_METRICS_PORT={port}") if port else ()), *self.command]
+
 
 def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Tools) -> dict[str, Part]:
     """Every part by name, in the order of their start; `variables` are those of settings.env."""
@@ -82,9 +94,10 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
             lambda: health.store(variables["TIDEMARK_STORE_URL"]),
             f"{HOST}:{ports.store}",
         ),
-        _python("lander", "streaming.land", *_each(domains)),
+        _python("lander", "streaming.land", *_each(domains), metrics=ports.lander_metrics),
         *([_python("router", "streaming.route", *_each(routed))] if routed else []),
-        _python("speed", "streaming.speed", *_each(domains)),
+        _python("speed", "streaming.speed", *_each(domains), metrics=ports.speed_metrics),
+        _python("canary", "streaming.canary", *_each(domains), metrics=ports.canary_metrics),
         # What `airflow standalone` runs, but each under supervision; without the triggerer, which no
         # DAG of ours needs, and without the log servers, which listen on every network.
         Part(
@@ -115,7 +128,7 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
                 *("--server.port", str(ports.dashboard), "--server.address", HOST),
                 *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
             ],
-            {"dashboard": ports.dashboard},
+            {"dashboard": ports.dashboard, "dashboard_metrics": ports.dashboard_metrics},
             unhealthy=lambda: health.http(f"{dashboard_url}/_stcore/health"),
             address=dashboard_url,
         ),
@@ -192,8 +205,9 @@ def _each(domains: Sequence[str]) -> list[str]:
     return [option for domain in domains for option in ("--domain", domain)]
 
 
-def _python(name: str, module: str, *options: str) -> Part:
-    return Part(name, [sys.executable, "-m", module, *options])
+def _python(name: str, module: str, *options: str, metrics: int | None = None) -> Part:
+    ports = {f"{name}_metrics": metrics} if metrics else {}
+    return Part(name, [sys.executable, "-m", module, *options], ports)
 
 
 def _kafka_java(tools: Tools) -> list[str]:

@@ -28,6 +28,10 @@ class Ports:
     store: int = 16379
     airflow: int = 18080
     dashboard: int = 18501
+    lander_metrics: int = 19101
+    speed_metrics: int = 19102
+    dashboard_metrics: int = 19103
+    canary_metrics: int = 19104
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Ports:

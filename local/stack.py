@@ -110,7 +110,7 @@ class Stack:
                 require_free(part.name, name, port)
         if not self.supervisor.process():
             self.supervisor.start(
-                {name: part.command for name, part in parts.items()},
+                {name: part.launch for name, part in parts.items()},
                 self.environment(),
                 ROOT,
                 self._die_with_parent,

@@ -33,6 +33,7 @@ class PartStatus:
     address: str | None
     user: str | None
     password: str | None
+    metrics: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def read_status(stack: Stack) -> Status:
                 pss_bytes(processes),
                 part.address,
                 *logins.get(part.name, (None, None)),
+                part.metrics,
             )
         )
     total = pss_bytes(family(supervisor)) if supervisor else 0
@@ -101,6 +103,7 @@ def render(status: Status) -> Group:
         if part.pid and part.address:
             login = " / ".join(filter(None, (part.user, part.password)))
             addresses.append(f"{part.name:<10} {part.address}   {login}".rstrip())
+    addresses += [f"{part.name:<10} {part.metrics}" for part in status.parts if part.pid and part.metrics]
     total = f"{status.pss_bytes / 2**30:.2f} GiB (PSS) in all; state and logs in {status.home}"
     return Group(parts, "", total, "", *addresses, *_hints(status))
 

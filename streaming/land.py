@@ -9,20 +9,24 @@ Several share a domain's partitions as groups; what one commits is in nobody els
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Annotated
 
+import pyarrow.compute as pc
 import structlog
 import typer
 from deltalake import DeltaTable
 
+from lake import metrics
 from lake.cuts import Cut
 from lake.domain import Domain, load_domain
 from lake.errors import BadSettings, LogStopped, exit_on_error
 from lake.raw import Raw
 from lake.settings import Settings, load_settings
-from streaming.log_reader import LogReader
+from streaming.gauges import announce_metrics, watch_lander
+from streaming.log_reader import Batch, LogReader
 from streaming.logs import configure_logs
 from streaming.together import run_together, stop_on_signals
 from streaming.topic import TopicWatch
@@ -53,6 +57,8 @@ class Lander:
         self._group, self._groups = group, groups
         self._watch = TopicWatch(settings, domain.topic)
         self._failures = 0
+        self.landed: Cut | None = None
+        """The positions that raw held when this lander last knew; None before it first did."""
 
     def run(self) -> None:
         """Until `stop` is set. Raises LogStopped if the log is not the one raw was filled from."""
@@ -64,6 +70,7 @@ class Lander:
             # Whatever failed, even a commit without an answer: the table is loaded anew and says what it holds.
             except Exception as error:
                 self._failures += 1
+                metrics.LAND_FAILURES.labels(self._domain.name).inc()
                 if self._failures >= _MAX_FAILURES:
                     raise
                 told = {"domain": self._domain.name, "error": _first_line(error), "failures": self._failures}
@@ -75,6 +82,7 @@ class Lander:
         topic = self._watch.now()
         table = self._raw.create(topic.id)
         landed = dict.fromkeys(self._own(topic.partitions), 0) | self._positions(table)
+        self.landed = landed
         log.info("landing", domain=self._domain.name, positions=landed)
         interval = self._settings.land_interval_seconds
         gather = min(interval, _MAX_GATHER_SECONDS)
@@ -84,8 +92,8 @@ class Lander:
                 # Only now: the id proves that what was read came from this topic.
                 now = self._watch.now(expected_id=topic.id)
                 if batch is not None:
-                    self._raw.append(table, batch.rows, batch.end)
-                    landed |= batch.end
+                    self._commit(table, batch)
+                    self.landed = landed = landed | batch.end
                     log.info("landed", domain=self._domain.name, rows=batch.rows.num_rows, version=table.version())
                     self._failures = 0
                     if (found := self._positions(table)) != _known(landed):
@@ -103,6 +111,15 @@ class Lander:
     def _positions(self, table: DeltaTable) -> Cut:
         positions = self._raw.positions(table)
         return {p: positions[p] for p in self._own(positions)}
+
+    def _commit(self, table: DeltaTable, batch: Batch) -> None:
+        name, begun = self._domain.name, time.monotonic()
+        self._raw.append(table, batch.rows, batch.end)
+        metrics.LAND_COMMIT_SECONDS.labels(name).observe(time.monotonic() - begun)
+        metrics.LAND_COMMIT_EVENTS.labels(name).observe(batch.rows.num_rows)
+        metrics.LANDED_EVENTS.labels(name).inc(batch.rows.num_rows)
+        sizes = [pc.sum(pc.binary_length(batch.rows[column])).as_py() for column in ("key", "value")]
+        metrics.LANDED_BYTES.labels(name).inc(sum(filter(None, sizes)))
 
 
 def _known(positions: Cut) -> Cut:
@@ -130,6 +147,9 @@ def main(
         declared = [load_domain(name, settings.domains_dir) for name in dict.fromkeys(domain or ["shop"])]
         stop = stop_on_signals()
         landers = {each.name: Lander(settings, each, Raw(settings, each), stop, group, groups) for each in declared}
+        if announce_metrics(settings):
+            for each in declared:
+                watch_lander(settings, each, landers[each.name])
         run_together({name: lander.run for name, lander in landers.items()}, stop)
         log.info("stopped", domains=list(landers))
 

@@ -17,6 +17,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from lake import metrics
 from lake.cuts import Cut
 from lake.dimensions import Dimensions
 from lake.domain import Domain
@@ -127,7 +128,9 @@ class PutStates(beam.DoFn):
         self._states = SegmentStates(store, kernel, tuple(self._domain.stored_views), repeats)
 
     def process(self, chunk: Chunk) -> Iterator[tuple[int, int]]:
-        refused = self._states.put(chunk)
+        with metrics.CHUNK_SECONDS.labels(self._domain.name).time():
+            refused = self._states.put(chunk)
+        metrics.CHUNK_EVENTS.labels(self._domain.name).observe(chunk.rows.num_rows)
         if refused:
             self._open_anew(chunk.group, refused)
         yield chunk.group, chunk.rows.num_rows

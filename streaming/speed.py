@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from lake.domain import Domain
 from lake.errors import TidemarkError, exit_on_error
 from lake.settings import Settings, load_settings
+from streaming.gauges import announce_metrics, watch_speed
 from streaming.generations import Generation, Generations
 from streaming.logs import configure_logs
 from streaming.pipeline import build
@@ -78,6 +79,9 @@ def main(
         running = generations.running()
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
+        if announce_metrics(settings):
+            for name, generation in running:
+                watch_speed(settings, name, running[name, generation].topic, generation)
         threading.Thread(target=end_on_change, args=(generations, running), daemon=True).start()
         try:
             run(settings, running, groups)

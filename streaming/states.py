@@ -16,6 +16,7 @@ import redis
 import structlog
 import tenacity
 
+from lake import metrics
 from lake.kernel import Kernel, decode, encode
 from lake.store import Put, SpeedStore
 from streaming.pieces import PIECE, Chunk, Run
@@ -71,11 +72,22 @@ class SegmentStates:
             self._repeats.parse(chunk)
         merged = self._merge(self._kernel.aggregate(by=(PIECE,), names=self._views), before)
         puts = [self._absolute(chunk, p, run, merged) for p, run in chunk.runs.items() if p not in refused]
-        accepted = until_store_answers(self._store.put_all)(puts)
+        with metrics.STORE_PUT_SECONDS.labels(self._store.domain).time():
+            accepted = until_store_answers(self._store.put_all)(puts)
         refused |= {put.partition for put, stored in zip(puts, accepted, strict=True) if not stored}
+        self._count(chunk, refused)
         for p in refused:
             self._current.pop(p, None)
         return refused
+
+    def _count(self, chunk: Chunk, refused: set[int]) -> None:
+        domain, rows = self._store.domain, chunk.rows
+        if refused:
+            metrics.REFUSED_PUTS.labels(domain).inc(len(refused))
+            rows = rows.filter(pc.invert(pc.is_in(rows["partition"], pa.array(sorted(refused), pa.int32()))))
+        metrics.PUT_EVENTS.labels(domain).inc(rows.num_rows)
+        bad = self._kernel.quarantined()
+        metrics.PUT_BAD.labels(domain).inc(sum(count for p, count in bad.items() if p not in refused))
 
     def _merge(
         self, states: Mapping[str, pa.Table], before: Mapping[int, Mapping[str, pa.Table]]

@@ -18,6 +18,7 @@ import structlog
 from confluent_kafka import KafkaException
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from prometheus_client import Counter
 
 from lake import metrics
 from lake.cuts import Cut, count
@@ -81,12 +82,16 @@ class Landing(Protocol):
 
 
 def watch_lander(settings: Settings, domain: Domain, lander: Landing) -> None:
-    """Let the metrics tell how far a lander is behind."""
+    """Let the metrics tell how far a lander is behind; what it counts begins at 0."""
+    _begin(domain.name, metrics.LANDED_EVENTS, metrics.LANDED_BYTES, metrics.LAND_FAILURES)
     metrics.LAND_LAG.labels(domain.name).set_function(Lag(settings, domain.topic, lambda: lander.landed))
 
 
 def watch_speed(settings: Settings, domain: str, topic: str, generation: str) -> None:
-    """Let the metrics tell how far the store's heads of a generation are behind, and of when they are."""
+    """Let the metrics tell how far the store's heads of a generation are behind, and of when they are; what the speed
+    layer counts begins at 0.
+    """
+    _begin(domain, metrics.PUT_EVENTS, metrics.PUT_BAD, metrics.REFUSED_PUTS)
     store = SpeedStore(settings.store_url, generation, domain)
 
     def heads() -> Cut:
@@ -97,8 +102,15 @@ def watch_speed(settings: Settings, domain: str, topic: str, generation: str) ->
 
 
 def watch_raw(settings: Settings, domain: Domain) -> None:
-    """Let the metrics tell how far raw is behind, whoever lands, or nobody."""
+    """Let the metrics of a canary tell how far raw is behind, whoever lands, or nobody; what it counts begins at 0."""
+    _begin(domain.name, metrics.CANARY_MARKERS, metrics.CANARY_FAILURES)
     metrics.RAW_LAG.labels(domain.name).set_function(Lag(settings, domain.topic, _Positions(Raw(settings, domain))))
+
+
+def _begin(domain: str, *counters: Counter) -> None:
+    """A counter that appeared with its first count would hide that one from a rate."""
+    for counter in counters:
+        counter.labels(domain)
 
 
 class _HeadTime:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from local.stack import Stack
-from local.status import Status, render
+from local.status import PartStatus, Status, render
 from local.tools import ROOT
 
 
@@ -41,6 +41,12 @@ def test_status_json_sums_the_pss_of_every_process_of_the_stack(stack: Stack) ->
     by_part = sum(part["pss_bytes"] for part in found["parts"])
     assert by_part < found["pss_bytes"] < by_part + 200 * 2**20  # supervisord itself
     assert parts["airflow"]["user"] == "admin" and parts["airflow"]["password"]
+    addresses = {name: part["metrics"] for name, part in parts.items() if part["metrics"]}
+    assert addresses.keys() == {"lander", "speed", "canary", "dashboard"} and len(set(addresses.values())) == 4
+    for name, address in addresses.items():
+        port = stack.variables()[f"TIDEMARK_PORT_{name.upper()}_METRICS"]
+        assert address == f"http://127.0.0.1:{port}/metrics"
+        assert stack.parts()[name].launch[:2] == ["env", f"TIDEMARK_METRICS_PORT={port}"]
 
 
 def test_status_of_a_home_without_a_stack_says_so(tmp_path: Path) -> None:
@@ -89,6 +95,16 @@ def test_what_is_paused_is_told_and_what_that_means(
     with console.capture() as captured:
         console.print(render(Status("home", True, 0, [], paused)))
     assert all(part in captured.get() for part in said) and not any(part in captured.get() for part in unsaid)
+
+
+def test_the_metrics_of_what_runs_are_shown() -> None:
+    def part(name: str, pid: int | None) -> PartStatus:
+        return PartStatus(name, "RUNNING", pid, 1, 0, None, None, None, f"http://127.0.0.1:1910{len(name)}/metrics")
+
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(render(Status("home", True, 0, [part("lander", 7), part("speed", None)])))
+    assert "lander     http://127.0.0.1:19106/metrics" in captured.get() and "19105" not in captured.get()
 
 
 @pytest.mark.parametrize("arguments", [("up", "--help"), ("--help",)])

@@ -1,4 +1,4 @@
-"""The one page: `streamlit run dashboard/app.py`. Wiring only; each panel is a module beside it.
+"""The one page, which `python -m dashboard` serves. Wiring only; each panel is a module beside it.
 
 Invariant: whatever Tidemark refuses is shown as its sentence, never as a traceback.
 """
@@ -25,7 +25,7 @@ STEPS = [30, 60, 120, 360]
 def connect() -> tuple[Prompt, dict[str, Verifier]]:
     """Once a process, shared by every visitor: the prompt with the domains' servings, their verifications."""
     settings = load_settings()
-    serve_metrics(settings)
+    serve_metrics(settings)  # `streamlit run` has not yet
     domains = live_domains(settings)
     prompt = Prompt(settings, domains)
     return prompt, {name: Verifier(settings, name, prompt) for name in domains}

@@ -124,7 +124,7 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
         Part(
             "dashboard",
             [
-                *(sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard/app.py")),
+                *(sys.executable, "-m", "dashboard"),
                 *("--server.port", str(ports.dashboard), "--server.address", HOST),
                 *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
             ],

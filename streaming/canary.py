@@ -15,6 +15,7 @@ import typer
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from lake import metrics
+from lake.cuts import Cut
 from lake.domain import Domain, load_domain
 from lake.errors import exit_on_error
 from lake.heads import Heads
@@ -76,6 +77,7 @@ class Canary:
         topic = self._watch.now()
         partition = topic.partitions[self._appended % len(topic.partitions)]
         self._appended += 1
+        self._look()  # so that what is to be checked in the lake is checked before, not within what is measured
         self._sent = sent = time.monotonic()
         try:
             offset = self._append(partition)
@@ -107,11 +109,15 @@ class Canary:
         return message.offset()
 
     def _reached(self, partition: int, offset: int) -> bool:
+        heads = self._look()
+        return heads is not None and all(head.get(partition, 0) > offset for head in heads.values())
+
+    def _look(self) -> dict[str, Cut] | None:
         try:
-            return all(head.get(partition, 0) > offset for head in self._heads.now().values())
+            return self._heads.now()
         except AWAY as error:
             self._failed("no look at the heads", error)
-            return False
+            return None
 
     def _failed(self, what: str, error: Exception) -> None:
         metrics.CANARY_FAILURES.labels(self._domain.name).inc()

@@ -22,7 +22,7 @@ LANDED_BYTES = Counter("tidemark_landed_bytes_total", "Bytes of their keys and v
 LAND_COMMIT_EVENTS = Histogram("tidemark_land_commit_events", "Records of a commit.", _DOMAIN, buckets=_COUNTS)
 LAND_COMMIT_SECONDS = Histogram("tidemark_land_commit_seconds", "How long a commit took.", _DOMAIN, buckets=_SECONDS)
 LAND_FAILURES = Counter("tidemark_land_failures_total", "Failures after which raw was compared anew.", _DOMAIN)
-LAND_LAG = Gauge("tidemark_land_lag_offsets", "The log's end less what was landed, over all partitions.", _DOMAIN)
+LAND_LAG = Gauge("tidemark_land_lag_offsets", "The log's end less what was landed, over its partitions.", _DOMAIN)
 
 PUT_EVENTS = Counter("tidemark_put_events_total", "Records whose states the store accepted.", _DOMAIN)
 PUT_BAD = Counter("tidemark_put_bad_events_total", "Those among them that have something wrong in them.", _DOMAIN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -50,12 +50,18 @@ class Lag:
     """How many offsets a topic's end lies beyond what is done, over all partitions; NaN while nobody can know.
 
     `done` gives the next position of each partition, None where it was never known; what it raises of AWAY is passed
-    over. Two requests to the broker a call, however much flows.
+    over. `own` picks the partitions that count. Two requests to the broker a call, however much flows.
     """
 
-    def __init__(self, settings: Settings, topic: str, done: Callable[[], Cut | None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        done: Callable[[], Cut | None],
+        own: Callable[[Iterable[int]], list[int]] = list,
+    ) -> None:
         self._watch = TopicWatch(settings, topic, _REQUEST_SECONDS, _silent)
-        self._ask = done
+        self._ask, self._own = done, own
         self._done: Cut | None = None
         self._lock = threading.Lock()
 
@@ -68,7 +74,8 @@ class Lag:
             if self._done is None:
                 return math.nan
             try:
-                return max(0, count(self._done, self._watch.ends(self._watch.now())))
+                ends = self._watch.ends(self._watch.now())
+                return max(0, count(self._done, {p: ends[p] for p in self._own(ends)}))
             except AWAY as error:
                 log.warning("a lag is not known", error=f"{type(error).__name__}: {error}")
                 return math.nan
@@ -80,11 +87,14 @@ class Landing(Protocol):
     @property
     def landed(self) -> Cut | None: ...
 
+    def own(self, partitions: Iterable[int]) -> list[int]: ...
+
 
 def watch_lander(settings: Settings, domain: Domain, lander: Landing) -> None:
     """Let the metrics tell how far a lander is behind; what it counts begins at 0."""
     _begin(domain.name, metrics.LANDED_EVENTS, metrics.LANDED_BYTES, metrics.LAND_FAILURES)
-    metrics.LAND_LAG.labels(domain.name).set_function(Lag(settings, domain.topic, lambda: lander.landed))
+    lag = Lag(settings, domain.topic, lambda: lander.landed, lander.own)
+    metrics.LAND_LAG.labels(domain.name).set_function(lag)
 
 
 def watch_speed(settings: Settings, domain: str, topic: str, generation: str) -> None:

@@ -81,7 +81,7 @@ class Lander:
         """From what raw holds now, until stopped, or until raw or the partitions are not what they were."""
         topic = self._watch.now()
         table = self._raw.create(topic.id)
-        landed = dict.fromkeys(self._own(topic.partitions), 0) | self._positions(table)
+        landed = dict.fromkeys(self.own(topic.partitions), 0) | self._positions(table)
         self.landed = landed
         log.info("landing", domain=self._domain.name, positions=landed)
         interval = self._settings.land_interval_seconds
@@ -105,12 +105,13 @@ class Lander:
                     log.info("partitions were added", domain=self._domain.name, partitions=len(now.partitions))
                     return
 
-    def _own(self, partitions: Iterable[int]) -> list[int]:
+    def own(self, partitions: Iterable[int]) -> list[int]:
+        """Those of the partitions that this lander lands."""
         return [p for p in partitions if p % self._groups == self._group]
 
     def _positions(self, table: DeltaTable) -> Cut:
         positions = self._raw.positions(table)
-        return {p: positions[p] for p in self._own(positions)}
+        return {p: positions[p] for p in self.own(positions)}
 
     def _commit(self, table: DeltaTable, batch: Batch) -> None:
         name, begun = self._domain.name, time.monotonic()

@@ -81,7 +81,7 @@ def canary(make_sandbox) -> Iterator[tuple]:
 
 def catch_up(sandbox, store) -> None:
     """What the speed job does, without a runner, up to the log's end."""
-    reader = GroupReader(sandbox.settings, sandbox.domain.topic, store, lambda: ({}, {}))
+    reader = GroupReader(sandbox.settings, sandbox.domain, store, lambda: ({}, {}))
     states = SegmentStates(store, Kernel(sandbox.domain), tuple(sandbox.domain.stored_views))
     end = Log(sandbox.settings, sandbox.domain).end()
     while {p: head.next_offset for p, head in store.heads().items()} != end:

@@ -79,6 +79,27 @@ def test_the_lag_of_a_lander_that_cannot_commit_grows_with_the_log_and_goes_when
     assert own("tidemark_landed_events_total", domain=name) == 600
 
 
+def test_the_lag_of_a_lander_counts_its_own_partitions(sandbox, send, until):
+    name, stop = sandbox.domain.name, threading.Event()
+    raw = Raw(sandbox.settings, sandbox.domain)
+    lander = Lander(sandbox.settings, sandbox.domain, raw, stop, group=1, groups=2)
+    watch_lander(sandbox.settings, sandbox.domain, lander)
+    send(sandbox, 200)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lander.run)
+        try:
+            until(lambda: own("tidemark_land_lag_offsets", domain=name) == 0)
+        finally:
+            stop.set()
+        running.result(60)
+    end = Log(sandbox.settings, sandbox.domain).end()
+    assert own("tidemark_landed_events_total", domain=name) == end[1] + end[3] < 200
+    send(sandbox, 100, seed=2)
+    later = Log(sandbox.settings, sandbox.domain).end()
+    assert own("tidemark_land_lag_offsets", domain=name) == later[1] + later[3] - end[1] - end[3] > 0
+    metrics.LAND_LAG.remove(name)
+
+
 def test_a_speed_job_tells_what_it_put(sandbox, send, workers, until, read_log):
     name, generation = sandbox.domain.name, Kernel(sandbox.domain).generation(sandbox.settings.segment_seconds)
     workers.start("streaming.speed", sandbox, **SERVED)
@@ -102,7 +123,7 @@ def test_a_speed_job_tells_what_it_put(sandbox, send, workers, until, read_log):
 def test_a_chunk_that_is_put_twice_counts_once_and_as_refused(sandbox, send, speed_store):
     name, store = sandbox.domain.name, speed_store(sandbox)
     send(sandbox, 400)
-    reader = GroupReader(sandbox.settings, sandbox.domain.topic, store, lambda: ({}, {}))
+    reader = GroupReader(sandbox.settings, sandbox.domain, store, lambda: ({}, {}))
     while (chunk := reader.poll(0.5)) is None:
         pass
     reader.close()

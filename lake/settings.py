@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(None, ge=0, le=65535)
     """Where a process serves its metrics to Prometheus; 0 is any free port, none serves none."""
     metrics_host: str = "127.0.0.1"
-    canary_interval_seconds: float = Field(1.0, gt=0)
+    canary_interval_seconds: float = Field(5.0, gt=0)
     """How often the canary appends a marker to each of its domains."""
 
     prism_binary: Path | None = None

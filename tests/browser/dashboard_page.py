@@ -57,4 +57,3 @@ def test_the_shops_page_draws_merged_charts_and_shows_no_error(shown: Operated, 
     for failure in ("stException", "stAlertContentError", "stAlertContentWarning"):
         expect(page.get_by_test_id(failure)).to_have_count(0)
     keep_screenshot(page, "dashboard")
-

@@ -1,0 +1,141 @@
+"""One run of an arm: warmed on a first part, stopped while the main part is written, then timed to its answer's end.
+
+Invariant: the arm is measured from outside alone. Its answer says how far it is; the CPU time is that of its processes
+when the answer last changed. Kafka's and the store's own is in no figure.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from tests.bench.process_tree import cpu_seconds, tree
+from tests.bench.speed_events import Error, SpeedEvents, added, error_of
+from tests.bench.speed_stream import Stream
+
+START_SECONDS = 240.0
+_LOOK_SECONDS, _SETTLE_SECONDS = 0.05, 1.5
+
+
+class ArmFailed(Exception):
+    """An arm cannot be had, or did not do what it was started for; the message says why."""
+
+
+class Arm(Protocol):
+    """Something that reads a stream's topic for ever and keeps an answer."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Fetch what the arm needs. Raises ArmFailed."""
+
+    def start(self, stream: Stream) -> subprocess.Popen:
+        """A process that begins at the topic's beginning."""
+
+    def progress(self, stream: Stream) -> int:
+        """How far its answer has come; cheap."""
+
+    def goal(self, events: Sequence[SpeedEvents]) -> int:
+        """What the progress is once the answer holds all of these."""
+
+    def answer(self, stream: Stream) -> Mapping[tuple, tuple[int, int]]:
+        """As `Counts`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Of the main part alone: wall and CPU seconds; and the error of the whole answer."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+    error: Error
+
+
+def run_arm(arm: Arm, stream: Stream, warm: SpeedEvents, main: SpeedEvents, patience: float) -> Run:
+    """`patience`: after so many seconds without a change the answer is taken as final. Raises ArmFailed."""
+    stream.feed(warm)
+    process = arm.start(stream)
+    try:
+        goal = arm.goal([warm])
+        reached = _follow(arm, stream, process, goal, START_SECONDS)
+        if reached.progress < 0.9 * goal:
+            raise ArmFailed(f"{arm.name} came to {reached.progress} of {goal} on the first part\n{log_tail(stream)}")
+        time.sleep(_SETTLE_SECONDS)
+        with _stopped(process):
+            stream.feed(main)
+        before, begun = cpu_seconds(process.pid), time.monotonic()
+        reached = _follow(arm, stream, process, arm.goal([warm, main]), patience)
+        error = error_of(arm.answer(stream), added(warm.truth, main.truth))
+        return Run(main.count, reached.at - begun, reached.cpu - before, error)
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill the process and what it has started."""
+    for each in reversed(tree(process.pid)):
+        try:
+            each.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait(60)
+
+
+def log_tail(stream: Stream, lines: int = 8) -> str:
+    """The end of what the arm said."""
+    log = stream.folder / "log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+def wait_for(reached: Callable[[], bool], process: subprocess.Popen, stream: Stream, seconds: float) -> None:
+    """Raises ArmFailed if the process ends or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if process.poll() is not None:
+            raise ArmFailed(f"the process ended with {process.returncode}\n{log_tail(stream)}")
+        if time.monotonic() > deadline:
+            raise ArmFailed(f"not there within {seconds:.0f} s\n{log_tail(stream)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    progress: int
+    at: float
+    cpu: float
+
+
+def _follow(arm: Arm, stream: Stream, process: subprocess.Popen, goal: int, patience: float) -> _Reached:
+    """Until the goal is reached, or nothing has changed for `patience` seconds: when it last changed."""
+    last = _Reached(0, time.monotonic(), cpu_seconds(process.pid))
+    while last.progress < goal and time.monotonic() - last.at < patience:
+        if process.poll() is not None:
+            raise ArmFailed(f"{arm.name} ended with {process.returncode}\n{log_tail(stream)}")
+        progress = arm.progress(stream)
+        if progress != last.progress:
+            last = _Reached(progress, time.monotonic(), cpu_seconds(process.pid))
+        time.sleep(_LOOK_SECONDS)
+    return last
+
+
+class _stopped:
+    """While this lasts, neither the process nor what it has started runs."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self._process = process
+
+    def __enter__(self) -> None:
+        self._signal("suspend")
+
+    def __exit__(self, *_: object) -> None:
+        self._signal("resume")
+
+    def _signal(self, name: str) -> None:
+        for each in tree(self._process.pid):
+            getattr(each, name)()

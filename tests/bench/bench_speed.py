@@ -1,7 +1,8 @@
 """What the speed layer costs: `python -m tests.bench.bench_speed`, or a part of it, as `--parts catchup --arms ours`.
 
 Parts: `catchup` (events per CPU second of ours, of the same work without Beam, and of others that do it; each with the
-error of its answer), `timecut` (the error of a merge that cuts at event time, beside ours).
+error of its answer), `freshness` (how long an appended event takes into the merged answer), `timecut` (the error of a
+merge that cuts at event time, beside ours).
 
 What a part has measured is kept in the file `--results`, so that parts can be run one at a time; a table of all that
 is known comes out at the end, and the same as one JSON document on the last line.
@@ -18,6 +19,7 @@ from pathlib import Path
 from tests.bench.batch_report import machine
 from tests.bench.bench_lake import BenchLake, bench_lake
 from tests.bench.speed_catchup import measure_catchup
+from tests.bench.speed_freshness import measure_freshness
 from tests.bench.speed_own import bare, ours
 from tests.bench.speed_report import figures, table
 from tests.bench.speed_run import Arm
@@ -33,6 +35,7 @@ PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
     "catchup": lambda lake, told: measure_catchup(
         lake, [ARMS[name]() for name in told.arms], told.warm, told.events, told.repeats, told.patience
     ),
+    "freshness": lambda lake, told: measure_freshness(lake, told.rates, told.seconds),
     "timecut": lambda lake, told: measure_timecut(lake, told.events),
 }
 
@@ -63,6 +66,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10**6, help="of a backlog")
     parser.add_argument("--repeats", type=int, default=5, help="of each arm")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds without a change that end an arm's run")
+    parser.add_argument("--rates", type=_numbers, default=[2_000, 20_000], help="events a second, for freshness")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
     parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_speed.json"), help="what is known so far")
     return parser.parse_args()
 
@@ -76,6 +81,10 @@ def _names(what: str, known: Iterable[str]) -> Callable[[str], list[str]]:
         return chosen
 
     return names
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

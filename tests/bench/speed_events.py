@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +59,7 @@ def added(*counts: Mapping) -> Counts:
 
 
 class SpeedEvents:
-    """`count` events that come evenly over [start, start + span), to partitions at random; `pages` different ones."""
+    """`count` events of `pages` pages, evenly over [start_ms, start_ms + span_ms), to partitions at random."""
 
     def __init__(
         self,
@@ -68,13 +67,13 @@ class SpeedEvents:
         partitions: int,
         seed: int = 1,
         *,
-        start: datetime = T0,
+        start_ms: int = epoch_ms(T0),
         span_ms: int = HOUR_MS,
         late: float = 0.03,
         pages: int = 50,
     ) -> None:
         self.count, self.partitions = count, partitions
-        self._seed, self._start_ms, self._span_ms = seed, epoch_ms(start), span_ms
+        self._seed, self._start_ms, self._span_ms = seed, start_ms, span_ms
         self._late, self._pages = late, pages
         self.truth: Counts = {}
         for columns in self.columns():

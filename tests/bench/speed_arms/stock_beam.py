@@ -186,4 +186,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import stock_beam  # by its name, not as __main__: Beam would pickle that with all its globals
+
+    stock_beam.main()

@@ -1,8 +1,8 @@
 """What the speed layer costs: `python -m tests.bench.bench_speed`, or a part of it, as `--parts catchup --arms ours`.
 
 Parts: `catchup` (events per CPU second of ours, of the same work without Beam, and of others that do it; each with the
-error of its answer), `freshness` (how long an appended event takes into the merged answer), `timecut` (the error of a
-merge that cuts at event time, beside ours).
+error of its answer), `landing` (the same of the lander), `freshness` (how long an appended event takes into the merged
+answer), `timecut` (the error of a merge that cuts at event time, beside ours).
 
 What a part has measured is kept in the file `--results`, so that parts can be run one at a time; a table of all that
 is known comes out at the end, and the same as one JSON document on the last line.
@@ -18,8 +18,10 @@ from pathlib import Path
 
 from tests.bench.batch_report import machine
 from tests.bench.bench_lake import BenchLake, bench_lake
-from tests.bench.speed_catchup import measure_catchup
+from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_freshness import measure_freshness
+from tests.bench.speed_landing import LANDING
+from tests.bench.speed_others import BEAM, BYTEWAX, QUIX, SPARK
 from tests.bench.speed_own import bare, ours
 from tests.bench.speed_report import figures, table
 from tests.bench.speed_run import Arm
@@ -29,11 +31,23 @@ from tests.bench.speed_timecut import measure_timecut
 Cells = Iterable[tuple[str, dict]]
 """(name of a cell, its figures), each as soon as it is measured."""
 
-ARMS: dict[str, Callable[[], Arm]] = {"ours": ours, "bare": bare}
+ARMS: dict[str, Callable[[], Arm]] = {
+    "ours": ours,
+    "bare": bare,
+    "beam": lambda: BEAM,
+    "quix": lambda: QUIX,
+    "bytewax": lambda: BYTEWAX,
+    "spark": lambda: SPARK,
+}
 
 PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
-    "catchup": lambda lake, told: measure_catchup(
+    "catchup": lambda lake, told: measure_arms(
         lake, [ARMS[name]() for name in told.arms], told.warm, told.events, told.repeats, told.patience
+    ),
+    "landing": lambda lake, told: measure_arms(
+        lake,
+        [LANDING[name] for name in told.arms if name in LANDING],
+        *(told.warm, told.events, told.repeats, told.patience),
     ),
     "freshness": lambda lake, told: measure_freshness(lake, told.rates, told.seconds),
     "timecut": lambda lake, told: measure_timecut(lake, told.events),

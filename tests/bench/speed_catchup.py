@@ -39,7 +39,7 @@ class Taken:
         }
 
 
-def measure_catchup(
+def measure_arms(
     lake: BenchLake, arms: Sequence[Arm], warm: int, events: int, repeats: int, patience: float
 ) -> Iterator[tuple[str, dict]]:
     """`warm` events that do not count, then `events` that do."""

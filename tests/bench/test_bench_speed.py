@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from tests.bench.bench_lake import BenchLake
-from tests.bench.speed_catchup import measure_catchup
+from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_events import EVENT_BYTES, Error, SpeedEvents, added, error_of
 from tests.bench.speed_own import bare, ours
 from tests.bench.speed_report import figures, table
@@ -21,7 +21,7 @@ def lake(settings, tmp_path) -> BenchLake:
 
 
 def test_ours_and_the_bare_loop_catch_up_to_the_truth(lake):
-    known = {"catchup": dict(measure_catchup(lake, [ours(), bare()], 1_000, 3_000, 1, 30))}
+    known = {"catchup": dict(measure_arms(lake, [ours(), bare()], 1_000, 3_000, 1, 30))}
     for told in known["catchup"].values():
         assert told["failed"] is None
         assert told["errors"] == [{"events": 0, "cents": 0, "rows": 0, "share": 0.0}]

@@ -11,6 +11,8 @@ from spark_topic import read_topic, start_session
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Its default of 50 is for clusters: here each commit would pay for 50 tasks.
+    "spark.databricks.delta.snapshotPartitions": "2",
 }
 
 

@@ -1,8 +1,9 @@
 """What the speed layer costs: `python -m tests.bench.bench_speed`, or a part of it, as `--parts catchup --arms ours`.
 
 Parts: `catchup` (events per CPU second of ours, of the same work without Beam, and of others that do it; each with the
-error of its answer), `landing` (the same of the lander), `freshness` (how long an appended event takes into the merged
-answer), `timecut` (the error of a merge that cuts at event time, beside ours).
+error of its answer), `landing` (the same of the lander), `growth` (ours by the number of partitions, of readers and of
+keys), `freshness` (how long an appended event takes into the merged answer), `timecut` (the error of a merge that cuts
+at event time, beside ours).
 
 What a part has measured is kept in the file `--results`, so that parts can be run one at a time; a table of all that
 is known comes out at the end, and the same as one JSON document on the last line.
@@ -20,6 +21,7 @@ from tests.bench.batch_report import machine
 from tests.bench.bench_lake import BenchLake, bench_lake
 from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_freshness import measure_freshness
+from tests.bench.speed_growth import measure_growth
 from tests.bench.speed_landing import LANDING
 from tests.bench.speed_others import BEAM, BYTEWAX, QUIX, SPARK
 from tests.bench.speed_own import bare, ours
@@ -48,6 +50,9 @@ PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
         lake,
         [LANDING[name] for name in told.arms if name in LANDING],
         *(told.warm, told.events, told.repeats, told.patience),
+    ),
+    "growth": lambda lake, told: measure_growth(
+        lake, told.partitions, told.keys, told.warm, told.events, told.growth_repeats, told.patience
     ),
     "freshness": lambda lake, told: measure_freshness(lake, told.rates, told.seconds),
     "timecut": lambda lake, told: measure_timecut(lake, told.events),
@@ -80,6 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10**6, help="of a backlog")
     parser.add_argument("--repeats", type=int, default=5, help="of each arm")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds without a change that end an arm's run")
+    parser.add_argument("--growth-repeats", type=int, default=3, help="of each size that ours is grown to")
+    parser.add_argument("--partitions", type=_numbers, default=[1, 2, 4, 8], help="of the topic, for growth")
+    parser.add_argument("--keys", type=_numbers, default=[10**n for n in range(2, 7)], help="pages, for growth")
     parser.add_argument("--rates", type=_numbers, default=[2_000, 20_000], help="events a second, for freshness")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
     parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_speed.json"), help="what is known so far")

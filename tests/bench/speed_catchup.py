@@ -15,7 +15,7 @@ from tests.bench.speed_events import SpeedEvents
 from tests.bench.speed_run import Arm, ArmFailed, Run, run_arm
 from tests.bench.speed_stream import new_stream
 
-PARTITIONS = 4
+PARTITIONS, WARM_PIECES = 4, 5
 
 
 @dataclass
@@ -43,13 +43,18 @@ def measure_arms(
     lake: BenchLake, arms: Sequence[Arm], warm: int, events: int, repeats: int, patience: float
 ) -> Iterator[tuple[str, dict]]:
     """`warm` events that do not count, then `events` that do."""
-    first, main = SpeedEvents(warm, PARTITIONS, seed=1), SpeedEvents(events, PARTITIONS, seed=2)
+    first, main = warming(warm, PARTITIONS), SpeedEvents(events, PARTITIONS, seed=WARM_PIECES)
     taken = [prepared(arm) for arm in arms]
     for turn in range(repeats):
         for each in rotated(taken, turn):
             take(lake, each, first, main, patience)
     for each in taken:
         yield f"{each.arm.name} {events}", each.figures()
+
+
+def warming(events: int, partitions: int, **told: int) -> list[SpeedEvents]:
+    """So many events, in pieces."""
+    return [SpeedEvents(events // WARM_PIECES, partitions, seed=seed, **told) for seed in range(WARM_PIECES)]
 
 
 def prepared(arm: Arm) -> Taken:
@@ -62,7 +67,7 @@ def prepared(arm: Arm) -> Taken:
     return taken
 
 
-def take(lake: BenchLake, taken: Taken, warm: SpeedEvents, main: SpeedEvents, patience: float) -> None:
+def take(lake: BenchLake, taken: Taken, warm: Sequence[SpeedEvents], main: SpeedEvents, patience: float) -> None:
     """One run, unless one has failed before."""
     if taken.failed is not None:
         return

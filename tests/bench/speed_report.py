@@ -45,22 +45,16 @@ def table(known: Known) -> str:
 
 def _arms(part: str, known: Known) -> str:
     rows = []
-    for told in known[part].values():
-        said = f"not measured: {told['failed'].splitlines()[0]}" if told["failed"] else ""
+    for cell, told in known[part].items():
+        said = f"failed: {told['failed'].splitlines()[0]}" if told["failed"] else ""
         measured = [f"{told['events']:,}", *_speeds(told), _error(told["errors"])] if told["seconds"] else [""] * 5
-        rows.append([told["arm"], *measured, said])
+        rows.append([cell if "series" in told else told["arm"], *measured, said])
     return markdown([part, "events", "events/CPU s", "seconds", "CPU s", "error", ""], rows)
 
 
 def _growth(part: str, known: Known) -> str:
-    rows = [
-        [name, f"{told['events']:,}", *_speeds(told), _error(told["errors"])]
-        for name, told in known[part].items()
-        if told["seconds"]
-    ]
-    grown = markdown([part, "events", "events/CPU s", "seconds", "CPU s", "error"], rows)
     lines = [[name, f"{value:.3f}"] for name, value in _exponents(known).items()]
-    return f"{grown}\n\n{markdown(['CPU s an event grow with', 'exponent'], lines)}"
+    return f"{_arms(part, known)}\n\n{markdown(['CPU s of an event by', 'exponent'], lines)}"
 
 
 def _freshness(part: str, known: Known) -> str:

@@ -58,21 +58,27 @@ class Run:
     error: Error
 
 
-def run_arm(arm: Arm, stream: Stream, warm: SpeedEvents, main: SpeedEvents, patience: float) -> Run:
-    """`patience`: after so many seconds without a change the answer is taken as final. Raises ArmFailed."""
-    stream.feed(warm)
+def run_arm(arm: Arm, stream: Stream, warm: Sequence[SpeedEvents], main: SpeedEvents, patience: float) -> Run:
+    """`warm`: the first part, in pieces that come one after another, for what compiles itself while it runs.
+
+    `patience`: after so many seconds without a change the answer is taken as final. Raises ArmFailed.
+    """
+    stream.feed(warm[0])
     process = arm.start(stream)
     try:
-        goal = arm.goal([warm])
+        goal = arm.goal(warm[:1])
         reached = _follow(arm, stream, process, goal, START_SECONDS)
         if reached.progress < 0.9 * goal:
             raise ArmFailed(f"{arm.name} came to {reached.progress} of {goal} on the first part\n{log_tail(stream)}")
+        for number, piece in enumerate(warm[1:], start=2):
+            stream.feed(piece)
+            _follow(arm, stream, process, arm.goal(warm[:number]), patience)
         _settle(process)
         with _stopped(process):
             stream.feed(main)
         before, begun = cpu_seconds(process.pid), time.monotonic()
-        reached = _follow(arm, stream, process, arm.goal([warm, main]), patience)
-        error = error_of(arm.answer(stream), added(warm.truth, main.truth))
+        reached = _follow(arm, stream, process, arm.goal([*warm, main]), patience)
+        error = error_of(arm.answer(stream), added(*(each.truth for each in (*warm, main))))
         return Run(main.count, reached.at - begun, reached.cpu - before, error)
     finally:
         end(process)

@@ -139,8 +139,9 @@ def _row(text: bytes) -> tuple[str, str, int]:
 
 
 def _uv() -> str:
-    """`UV`, as `make` sets it, else the one on PATH. Raises ToolMissing."""
-    return os.environ.get("UV") or shutil.which("uv") or require("uv")
+    """The one that `make` uses. Raises ToolMissing."""
+    cached = sorted(map(str, cache_dir().glob("uv-*/bin/uv")))
+    return os.environ.get("UV") or shutil.which("uv") or (cached[-1] if cached else require("uv"))
 
 
 BEAM = ScriptArm("Beam, an element an event", "stock_beam.py", Environment())

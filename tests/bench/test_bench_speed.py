@@ -1,4 +1,4 @@
-"""The benchmark of the speed layer counts right: at a few thousand events the answers are the truth, ours and bare."""
+"""The benchmark of the speed layer counts right: at a few thousand events the answers are the truth."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import secrets
 
 import pytest
 
+from tests.bench import speed_others
 from tests.bench.bench_lake import BenchLake
 from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_events import EVENT_BYTES, Error, SpeedEvents, added, error_of
+from tests.bench.speed_others import Environment, ScriptArm
 from tests.bench.speed_own import bare, ours
 from tests.bench.speed_report import figures, table
 from tests.bench.speed_timecut import measure_timecut
@@ -20,14 +22,23 @@ def lake(settings, tmp_path) -> BenchLake:
     return BenchLake(settings.model_copy(update={"bucket": bucket, "domains_dir": tmp_path}))
 
 
-def test_ours_and_the_bare_loop_catch_up_to_the_truth(lake):
-    known = {"catchup": dict(measure_arms(lake, [ours(), bare()], 1_000, 3_000, 1, 30))}
-    for told in known["catchup"].values():
+def test_ours_and_the_bare_loop_catch_up_to_the_truth_and_an_arm_that_cannot_be_had_says_why(
+    lake, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(speed_others, "FOLDER", tmp_path)
+    (tmp_path / "unknown.txt").write_text(f"unknown @ file://{tmp_path}/nowhere.whl\n")
+    unknown = ScriptArm("unknown", "unknown.py", Environment("unknown"))
+    known = {"catchup": dict(measure_arms(lake, [unknown, ours(), bare()], 1_000, 3_000, 1, 30))}
+    not_had, *measured = known["catchup"].values()
+    assert "its packages cannot be had" in not_had["failed"]
+    for told in measured:
         assert told["failed"] is None
         assert told["errors"] == [{"events": 0, "cents": 0, "rows": 0, "share": 0.0}]
         assert 0 < told["cpu_seconds"][0] < 30
     assert figures(known)["catchup_bare_loop_error"] == 0
+    assert "catchup_unknown_error" not in figures(known)
     assert "| ours | 3,000 |" in table(known)
+    assert "failed: its packages cannot be had" in table(known)
 
 
 def test_only_the_seam_at_append_time_has_no_error(lake):

@@ -50,7 +50,7 @@ bench-batch: setup ## what the batch layer costs, on this machine: about an hour
 	$(PYTHON) -m tests.bench.bench_batch $(BENCH)
 
 bench-speed: setup ## what the speed layer costs, beside others that do its work; BENCH="--parts catchup --arms ours,bare" a part
-	UV=$(UV) $(PYTHON) -m tests.bench.bench_speed $(BENCH)
+	$(PYTHON) -m tests.bench.bench_speed $(BENCH)
 
 backfill: setup ## thirty past slices, backfilled by Airflow, are the table of thirty built in time order: half an hour
 	$(PYTHON) -m pytest tests/dags/backfill_of_30.py

@@ -141,7 +141,7 @@ def _row(text: bytes) -> tuple[str, str, int]:
 def _uv() -> str:
     """The one that `make` uses. Raises ToolMissing."""
     cached = sorted(map(str, cache_dir().glob("uv-*/bin/uv")))
-    return os.environ.get("UV") or shutil.which("uv") or (cached[-1] if cached else require("uv"))
+    return shutil.which("uv") or (cached[-1] if cached else require("uv"))
 
 
 BEAM = ScriptArm("Beam, an element an event", "stock_beam.py", Environment())

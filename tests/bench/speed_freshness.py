@@ -1,8 +1,8 @@
-"""How long an appended event takes to be in the merged answer, at steady rates.
+"""How long an appended event takes to be in the merged answer, and before that in the store, at steady rates.
 
-One thread asks serving for the answer again and again; each answer tells its head, and its time is when it was there.
-An event is visible in the first answer whose head lies behind it. When it was appended the broker says, which stands
-on the same machine, so both times are of one clock. The events come from a process of their own.
+One thread asks serving for the answer again and again, another the store for its heads; what they are told is there
+from when it is told. An event is visible in the first answer whose head lies behind it. When it was appended the broker
+says, which stands on the same machine, so both times are of one clock. The events come from a process of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 
@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 
 from lake.cuts import Cut
-from lake.serving import Serving
 from local.tools import ROOT
 from streaming.log_reader import LogReader
 from streaming.topic import TopicWatch
@@ -35,12 +34,11 @@ _WARM_EVENTS, _PATIENCE_SECONDS, _REST_SECONDS = 5_000, 60, 0.02
 
 
 class Looks:
-    """`with Looks(serving) as looks: ...`: every answer's time (s) and head, from a thread that asks all the time."""
+    """`with Looks(ask) as looks: ...`: every answer's time (s) and head, from a thread that asks all the time."""
 
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
+    def __init__(self, ask: Callable[[], Cut]) -> None:
+        self._ask = ask
         self.taken: list[tuple[float, Cut]] = []
-        self.seconds: list[float] = []
         self.failed: BaseException | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -62,10 +60,8 @@ class Looks:
     def _look(self) -> None:
         try:
             while not self._over.is_set():
-                begun = time.time()
-                head = self._serving.answer(VIEWS[1]).head
+                head = self._ask()
                 self.taken.append((time.time(), head))
-                self.seconds.append(self.taken[-1][0] - begun)
                 self._over.wait(_REST_SECONDS)
         except BaseException as error:
             self.failed = error
@@ -85,15 +81,16 @@ def measure_freshness(lake: BenchLake, rates: Sequence[int], seconds: float) -> 
                     **{"count": int(rate * seconds), "partitions": PARTITIONS, "seed": 3, "late": LATE},
                     **{"start_ms": time.time_ns() // 1_000_000, "span_ms": int(seconds * 1000), "pages": PAGES},
                 }
-                with Looks(stream.serving) as looks:
+                with Looks(lambda stream=stream: _merged(stream)) as looks, Looks(stream.heads) as heads:
                     _send(stream, live, rate)
                     after = _ends(stream)
                     wait_for(lambda looks=looks, after=after: looks.covers(after), process, stream, _PATIENCE_SECONDS)
             finally:
                 end(process)
-            milliseconds = _waited(stream, looks, before, after)
+            milliseconds, until_stored = (_waited(stream, each, before, after) for each in (looks, heads))
             error = error_of(stream.served(), added(warm.truth, SpeedEvents(**live).truth))
         p50, p99 = np.percentile(milliseconds, [50, 99])
+        store_p50, store_p99 = np.percentile(until_stored, [50, 99])
         look_p50, look_p99 = np.percentile(np.diff([at for at, _ in looks.taken]) * 1000, [50, 99])
         yield (
             f"{rate} events a second",
@@ -104,12 +101,18 @@ def measure_freshness(lake: BenchLake, rates: Sequence[int], seconds: float) -> 
                 "p50_ms": round(float(p50), 1),
                 "p99_ms": round(float(p99), 1),
                 "max_ms": round(float(milliseconds.max()), 1),
+                "store_p50_ms": round(float(store_p50), 1),
+                "store_p99_ms": round(float(store_p99), 1),
                 "looks": len(looks.taken),
                 "look_p50_ms": round(float(look_p50), 1),
                 "look_p99_ms": round(float(look_p99), 1),
                 "error": error.share,
             },
         )
+
+
+def _merged(stream: Stream) -> Cut:
+    return stream.serving.answer(VIEWS[1]).head
 
 
 def _send(stream: Stream, live: dict, rate: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from confluent_kafka.admin import AdminClient
 
-from lake.cuts import epoch_ms
+from lake.cuts import Cut, epoch_ms
 from lake.domain import Domain
 from lake.kernel import Kernel
 from lake.log import Log
@@ -52,10 +52,14 @@ class Stream:
     def feed(self, events: SpeedEvents) -> None:
         feed(self.settings.kafka_bootstrap, self.domain.topic, events)
 
+    def heads(self) -> Cut:
+        """How far the store has come."""
+        resumes = {p: self.store.resume(p) for p in range(self.domain.partitions)}
+        return {p: resume.next_offset for p, resume in resumes.items() if resume}
+
     def records_put(self) -> int:
         """How many records the store's heads lie behind."""
-        resumes = (self.store.resume(p) for p in range(self.domain.partitions))
-        return sum(resume.next_offset for resume in resumes if resume)
+        return sum(self.heads().values())
 
     def served(self) -> Counts:
         """The merged answer to both views."""

@@ -48,8 +48,8 @@ def measure_arms(
     for turn in range(repeats):
         for each in rotated(taken, turn):
             take(lake, each, first, main, patience)
-    for each in taken:
-        yield f"{each.arm.name} {events}", each.figures()
+        for each in taken:  # after each turn, so that a run that is broken off leaves something
+            yield f"{each.arm.name} {events}", each.figures()
 
 
 def warming(events: int, partitions: int, **told: int) -> list[SpeedEvents]:

@@ -38,7 +38,7 @@ def measure_growth(
 ) -> Iterator[tuple[str, dict]]:
     cells = [
         _cell(
-            f"{count} partitions, {groups} groups", f"partitions, {groups} groups", count, warm, events, count, groups
+            f"partitions {count}, readers {groups}", f"partitions, readers {groups}", count, warm, events, count, groups
         )
         for groups in GROUPS
         for count in partitions
@@ -52,11 +52,11 @@ def measure_growth(
         first = turn % len(cells)
         for cell in [*cells[first:], *cells[:first]]:
             take(lake, cell.taken, cell.warm, cell.main, patience)
-    for cell in cells:
-        yield (
-            cell.name,
-            {**cell.taken.figures(), "series": cell.series, "size": cell.size, "rows": len(cell.main.truth)},
-        )
+        for cell in cells:
+            yield (
+                cell.name,
+                {**cell.taken.figures(), "series": cell.series, "size": cell.size, "rows": len(cell.main.truth)},
+            )
 
 
 def _cell(name: str, series: str, size: int, warm: int, events: int, partitions: int, groups: int, **told: int) -> Cell:

@@ -56,7 +56,8 @@ def _arms(part: str, known: Known) -> str:
 
 def _growth(part: str, known: Known) -> str:
     lines = [[name, f"{value:.3f}"] for name, value in _exponents(known).items()]
-    return f"{_arms(part, known)}\n\n{markdown(['CPU s of an event by', 'exponent'], lines)}"
+    exponents = markdown(["CPU s of an event by", "exponent"], lines)
+    return f"{_arms(part, known)}\n\n{exponents}" if lines else _arms(part, known)
 
 
 def _freshness(part: str, known: Known) -> str:
@@ -91,7 +92,7 @@ def _exponents(known: Known) -> dict[str, float]:
     series: dict[str, list[tuple[float, float]]] = {}
     for told in known.get("growth", {}).values():
         if told["cpu_seconds"]:
-            cost = median(told["cpu_seconds"]) / told["events"]
+            cost = max(median(told["cpu_seconds"]), 1e-3) / told["events"]
             series.setdefault(told["series"], []).append((math.log(told["size"]), math.log(cost)))
     return {name: round(_slope(points), 3) for name, points in series.items() if len(points) > 1}
 

@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--warm", type=int, default=100_000, help="events that each arm is warmed with")
     parser.add_argument("--events", type=int, default=10**6, help="of a backlog")
     parser.add_argument("--repeats", type=int, default=5, help="of each arm")
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds without a change that end an arm's run")
+    parser.add_argument("--patience", type=float, default=60.0, help="idle seconds that end an arm's run")
     parser.add_argument("--growth-repeats", type=int, default=3, help="of each size that ours is grown to")
     parser.add_argument("--partitions", type=_numbers, default=[1, 2, 4, 8], help="of the topic, for growth")
     parser.add_argument("--keys", type=_numbers, default=[10**n for n in range(2, 7)], help="pages, for growth")

@@ -20,7 +20,7 @@ from tests.bench.speed_stream import Stream
 
 START_SECONDS = 240.0
 _LOOK_SECONDS = 0.05
-_SETTLE_SECONDS, _MOST_SETTLE_SECONDS, _IDLE = 1.5, 30.0, 0.3
+_SETTLE_SECONDS, _MOST_SETTLE_SECONDS, _IDLE, _BUSY_PATIENCE = 1.5, 30.0, 0.3, 5
 
 
 class ArmFailed(Exception):
@@ -119,14 +119,24 @@ class _Reached:
 
 
 def _follow(arm: Arm, stream: Stream, process: subprocess.Popen, goal: int, patience: float) -> _Reached:
-    """Until the goal is reached, or nothing has changed for `patience` seconds: when it last changed."""
+    """Until the goal is reached, or nothing has changed for `patience` seconds: when it last changed.
+
+    While the arm is busy it may take `_BUSY_PATIENCE` times as long: a batch may be large.
+    """
     last = _Reached(0, time.monotonic(), cpu_seconds(process.pid))
-    while last.progress < goal and time.monotonic() - last.at < patience:
+    busy_at, looked_at, used = last.at, last.at, last.cpu
+    while last.progress < goal and (now := time.monotonic()) < last.at + _BUSY_PATIENCE * patience:
         if process.poll() is not None:
             raise ArmFailed(f"{arm.name} ended with {process.returncode}\n{log_tail(stream)}")
+        if now - looked_at > 1:
+            before, used = used, cpu_seconds(process.pid)
+            busy_at = now if used - before > _IDLE * (now - looked_at) else busy_at
+            looked_at = now
         progress = arm.progress(stream)
         if progress != last.progress:
             last = _Reached(progress, time.monotonic(), cpu_seconds(process.pid))
+        elif now - max(last.at, busy_at) > patience:
+            break
         time.sleep(_LOOK_SECONDS)
     return last
 

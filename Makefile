@@ -8,7 +8,7 @@ PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup demo down status clean check format laws faults bench-batch backfill test
+.PHONY: help doctor setup demo down status clean check format laws faults bench-batch bench-speed backfill test
 
 help: ## this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -51,6 +51,9 @@ faults: setup ## two hundred kills of lander, speed job, runner and store, every
 
 bench-batch: setup ## what the batch layer costs, on this machine: about an hour; BENCH="--parts slices --sizes 10000" a part
 	$(PYTHON) -m tests.bench.bench_batch $(BENCH)
+
+bench-speed: setup ## what the speed layer costs, beside others that do its work; BENCH="--parts catchup --arms ours,bare" a part
+	$(PYTHON) -m tests.bench.bench_speed $(BENCH)
 
 backfill: setup ## thirty past slices, backfilled by Airflow, are the table of thirty built in time order: half an hour
 	$(PYTHON) -m pytest tests/dags/backfill_of_30.py

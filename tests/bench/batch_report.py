@@ -87,7 +87,7 @@ def _slices(cells: Sequence[dict], names: Sequence[str]) -> str:
         ]
         for c in sorted(cells, key=lambda c: (c["events"], c["history"]))
     ]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _native(cells: Sequence[dict], names: Sequence[str]) -> str:
@@ -104,7 +104,7 @@ def _native(cells: Sequence[dict], names: Sequence[str]) -> str:
         ]
         for c in cells
     ]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _files(cells: Sequence[dict], names: Sequence[str]) -> str:
@@ -121,7 +121,7 @@ def _files(cells: Sequence[dict], names: Sequence[str]) -> str:
         ]
         for name, c in zip(names, cells, strict=True)
     ]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _start(cells: Sequence[dict], names: Sequence[str]) -> str:
@@ -130,7 +130,7 @@ def _start(cells: Sequence[dict], names: Sequence[str]) -> str:
         [name, spread(c["seconds"]), *(spread(c[f"{phase}_seconds"]) for phase in phases), spread(c["cpu_seconds"])]
         for name, c in zip(names, cells, strict=True)
     ]
-    return _markdown(["10,000 events", "seconds", *phases, "CPU s"], rows)
+    return markdown(["10,000 events", "seconds", *phases, "CPU s"], rows)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -145,6 +145,7 @@ def _exponent(low: tuple[int, float], high: tuple[int, float]) -> float:
     return math.log(high[1] / low[1]) / math.log(high[0] / low[0])
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -110,7 +110,24 @@ class BenchLake:
                     markers=0,
                     build_id="copied",
                 )
-                self._write_tile(uri, manifest, states, number)
+                self.write_tile(uri, manifest, states, number)
+
+    def write_tile(self, uri: str, manifest: Manifest, states: pa.Table, number: int) -> None:
+        """Commit the states as a tile, in the turn of this number."""
+        schema = pa.schema([pa.field(TILE, pa.string()), pa.field(MANIFEST, pa.string()), *states.schema])
+        count = len(states)
+        columns: dict[str, object] = {TILE: pa.array([manifest.tile] * count, pa.string())}
+        columns[MANIFEST] = pa.nulls(count, pa.string())
+        columns |= {name: states[name] for name in states.column_names}
+        told = pa.Table.from_pylist([{TILE: manifest.tile, MANIFEST: manifest.model_dump_json()}], schema=schema)
+        write_deltalake(
+            uri,
+            pa.concat_tables([pa.table(columns, schema=schema), told]),
+            partition_by=[TILE],
+            mode="append",
+            commit_properties=CommitProperties(app_transactions=[Transaction(TRANSACTION, number)]),
+            storage_options=self.settings.storage_options(),
+        )
 
     def forget_tile(self, domain: Domain, t0: datetime) -> None:
         """Take the slice's tile out of every mart, so that the next build appends it."""
@@ -142,25 +159,9 @@ class BenchLake:
         assert t0 in tiles, f"no tile from {t0} in {mart.uri}: {tiles}"
         return snapshot.states[tiles.index(t0)]
 
-    def _write_tile(self, uri: str, manifest: Manifest, states: pa.Table, number: int) -> None:
-        schema = pa.schema([pa.field(TILE, pa.string()), pa.field(MANIFEST, pa.string()), *states.schema])
-        count = len(states)
-        columns: dict[str, object] = {TILE: pa.array([manifest.tile] * count, pa.string())}
-        columns[MANIFEST] = pa.nulls(count, pa.string())
-        columns |= {name: states[name] for name in states.column_names}
-        told = pa.Table.from_pylist([{TILE: manifest.tile, MANIFEST: manifest.model_dump_json()}], schema=schema)
-        write_deltalake(
-            uri,
-            pa.concat_tables([pa.table(columns, schema=schema), told]),
-            partition_by=[TILE],
-            mode="append",
-            commit_properties=CommitProperties(app_transactions=[Transaction(TRANSACTION, number)]),
-            storage_options=self.settings.storage_options(),
-        )
-
 
 @contextmanager
-def bench_lake() -> Iterator[BenchLake]:
+def bench_lake(parts: Sequence[str] = PARTS) -> Iterator[BenchLake]:
     """A lake with servers of its own, which end with it."""
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
         home = Path(folder)
@@ -169,7 +170,7 @@ def bench_lake() -> Iterator[BenchLake]:
         domains = home / "domains"
         domains.mkdir()
         try:
-            stack.up(PARTS)
+            stack.up(parts)
             yield BenchLake(stack.settings().model_copy(update={"bucket": "bench", "domains_dir": domains}))
         finally:
             stack.stop()

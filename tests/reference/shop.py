@@ -16,6 +16,8 @@ class Reference:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.revenue: dict[tuple[str, int], list] = {}
         self.visitors: dict[tuple[str | None, int], list] = {}
+        self._touched: dict[str, set] = {"revenue_by_country_hour": set(), "visitors_by_page_minute": set()}
+        self._states: dict[str, dict[tuple, tuple]] = {view: {} for view in self._touched}
         for event in events:
             self.add(event)
 
@@ -26,21 +28,26 @@ class Reference:
             if event.get("amount") is not None:
                 state[0] = (state[0] or Decimal(0)) + Decimal(str(event["amount"]))
             state[1] += 1
+            self._touched["revenue_by_country_hour"].add(key)
         if event["event_type"] == "page_view":
             page_key = (event.get("page"), event["event_time"] // MINUTE_MS * MINUTE_MS)
             state = self.visitors.setdefault(page_key, [0, {}])
             state[0] += 1
             register, rank = register_and_rank(event["user_id"])
             state[1][register] = max(rank, state[1].get(register, 0))
+            self._touched["visitors_by_page_minute"].add(page_key)
 
     def states(self, view: str) -> dict[tuple, tuple]:
-        """key -> state of every row, in the kernel's types."""
-        if view == "revenue_by_country_hour":
-            return {(c, moment(ms)): tuple(state) for (c, ms), state in self.revenue.items()}
-        return {
-            (page, moment(ms)): (count, [register << 6 | rank for register, rank in sorted(registers.items())])
-            for (page, ms), (count, registers) in self.visitors.items()
-        }
+        """key -> state of every row, in the kernel's types; not to be changed. Costs what was added since last time."""
+        states, touched = self._states[view], self._touched[view]
+        for name, ms in touched:
+            if view == "revenue_by_country_hour":
+                states[name, moment(ms)] = tuple(self.revenue[name, ms])
+            else:
+                count, highest = self.visitors[name, ms]
+                states[name, moment(ms)] = (count, [register << 6 | rank for register, rank in sorted(highest.items())])
+        touched.clear()
+        return states
 
 
 def _of(events: Iterable[Event], *kinds: str) -> list[Event]:

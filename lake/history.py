@@ -84,7 +84,7 @@ def vacuum(settings: Settings, uri: str) -> int:
 def checkpoint(settings: Settings, uri: str) -> bool:
     """Make the newest version a checkpoint if many commits came since the last one, for a long log opens slowly.
 
-    Log entries that a checkpoint covers go after Delta's own retention, thirty days.
+    Log entries that a checkpoint covers go after the table's own retention of its log.
     """
     table = DeltaTable(uri, storage_options=settings.storage_options())
     log = fs.FileSelector(f"{uri}/{_LOG}".removeprefix("s3://"))

@@ -47,6 +47,7 @@ def files(box: Sandbox, uri: str) -> int:
 
 def test_old_files_go_when_they_are_old_enough_and_raw_stays_what_it_is(box: Sandbox) -> None:
     accounts = Accounts(box.settings, box.domain)
+    accounts.raw.table().alter.set_table_properties({"delta.checkpointInterval": "1000"})
     for minute in range(25):
         accounts.book(NINE + timedelta(minutes=minute), 4, ["ann", "bob"])
     old = accounts.raw.table()
@@ -66,6 +67,7 @@ def test_old_files_go_when_they_are_old_enough_and_raw_stays_what_it_is(box: San
 
 def test_a_long_log_becomes_a_checkpoint_which_keeps_what_raw_holds(box: Sandbox) -> None:
     accounts = Accounts(box.settings, box.domain)
+    accounts.raw.table().alter.set_table_properties({"delta.checkpointInterval": "1000"})
     for minute in range(25):
         accounts.book(NINE + timedelta(minutes=minute), 2, ["ann"])
     assert [table.checkpoint for table in run(box, 168).tables] == [True]

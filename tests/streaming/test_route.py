@@ -145,7 +145,8 @@ def test_a_router_that_was_frozen_while_another_took_over_sends_nothing_more(rou
         assert "has taken over" in routes.log(frozen)
     send_records(routes.source, 500)
     wait_for(lambda: count_log(routes.target) >= (1500 if guard_off is None else 1501))
-    assert second.poll() is None
+    if guard_off is None:
+        assert second.poll() is None  # without the guard, either may find the other's commits in its way
     assert (routes.times_routed() == routes.all_once()) is (guard_off is None)
 
 

@@ -130,12 +130,13 @@ class Kernel:
         key = f"TRY(CAST(({self._domain.dedup.key}) AS VARCHAR))"
         sql = f"""SELECT "partition", "offset", {key} AS identity, md5_number_lower(value) AS payload
             FROM parsed WHERE flaws & 1 = 0 AND identity IS NOT NULL"""
-        return self._db.sql(sql).to_arrow_table().cast(IDENTITIES)
+        return self._query(sql).cast(IDENTITIES)
 
     def quarantined(self) -> dict[int, int]:
         """How many of the records taken in are bad, by partition; those without any are left out."""
         sql = f"SELECT \"partition\", count(*) FROM parsed WHERE reason NOT IN ('{MARKER}', '{DUPLICATE}') GROUP BY 1"
-        return dict(self._db.execute(sql).fetchall())
+        partitions, counts = self._query(sql).to_pydict().values()
+        return dict(zip(partitions, counts, strict=True))
 
     def mark(self, repeats: pa.Table) -> None:
         """Mark events taken in that repeat others (REPEATS): no view counts them, and conflicts go to quarantine."""
@@ -215,10 +216,13 @@ class Kernel:
         return pa.schema([pa.field(column, pa.int64()) for column in by] + list(self._schemas[name]))
 
     def _table(self, name: str, sql: str, by: Sequence[str]) -> pa.Table:
+        return self._query(sql).cast(self._with(by, name))
+
+    def _query(self, sql: str) -> pa.Table:
         # Bound once, which is much of what a small batch costs; what it reads is looked up whenever it runs.
         if sql not in self._queries:
             self._queries[sql] = self._db.sql(sql)
-        return self._queries[sql].to_arrow_table().cast(self._with(by, name))
+        return self._queries[sql].to_arrow_table()
 
 
 def _unsliced(states: pa.Table) -> pa.Table:

@@ -1,7 +1,7 @@
 """What the processes tell of themselves, as Prometheus metrics: declared here, listed in docs/metrics.md.
 
-Invariant: a metric costs the hot paths an addition at most. What has to be asked for (a log's end, the store's heads)
-is asked when somebody reads the metrics, not before.
+Invariant: a metric costs the hot paths an addition, and one query a chunk for the bad records. What has to be asked for
+(a log's end, the store's heads) is asked when somebody reads the metrics, not before.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class Serving:
 
     def _speed_states(self, view: str, segments: dict[tuple[int, int], StoredSegment]) -> pa.Table:
         """The segments' states, merged. All but the newest of a partition are final, so they are merged once."""
-        newest = {partition: segment for partition, segment in sorted(segments)}
+        newest = dict(sorted(segments))
         final = {key: stored for key, stored in segments.items() if key[1] != newest[key[0]]}
         known, states = self._final.get(view, ({}, self.kernel.schema(view).empty_table()))
         if not known.items() <= final.items():  # the cut has moved on, or the store was replayed

@@ -48,14 +48,17 @@ class Part:
     @property
     def metrics(self) -> str | None:
         """Where Prometheus reads what the part tells of itself, for a part with a port <name>_metrics."""
-        port = self.ports.get(f"{self.name}_metrics")
-        return f"http://{HOST}:{port}/metrics" if port else None
+        return f"http://{HOST}:{self._metrics_port}/metrics" if self._metrics_port else None
 
     @property
     def launch(self) -> list[str]:
         """The command, with the port that no other part inherits."""
-        port = self.ports.get(f"{self.name}_metrics")
-        return [*(("env", f"TIDEMARK_METRICS_PORT={port}") if port else ()), *self.command]
+        own = ("env", f"TIDEMARK_METRICS_PORT={self._metrics_port}") if self._metrics_port else ()
+        return [*own, *self.command]
+
+    @property
+    def _metrics_port(self) -> int | None:
+        return self.ports.get(f"{self.name}_metrics")
 
 
 def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Tools) -> dict[str, Part]:

@@ -11,22 +11,17 @@ is known comes out at the end, and the same as one JSON document on the last lin
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench.batch_native import measure_native
-from tests.bench.batch_report import figures, machine, table
+from tests.bench.batch_report import figures, table
 from tests.bench.batch_slices import Repeats, measure_slices
 from tests.bench.batch_start import measure_start
-from tests.bench.bench_lake import BenchLake, bench_lake
+from tests.bench.bench_lake import SERVERS
+from tests.bench.program import Parts, names, numbers, run_parts
 from tests.bench.small_files import measure_files
 
-Cells = Iterable[tuple[str, dict]]
-"""(name of a cell, its figures), each as soon as it is measured."""
-
-PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
+PARTS: Parts = {
     "slices": lambda lake, told: measure_slices(
         lake, told.sizes, told.histories, Repeats(told.warm_ups, told.repeats, told.cold)
     ),
@@ -37,27 +32,18 @@ PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
 
 
 def main() -> None:
-    told = _arguments()
-    known: dict[str, dict[str, dict]] = json.loads(told.results.read_text()) if told.results.exists() else {}
-    for part in told.parts:
-        with bench_lake() as lake:
-            for cell, found in PARTS[part](lake, told):
-                print(f"{part} {cell}: {json.dumps(found)}", file=sys.stderr, flush=True)
-                known.setdefault(part, {})[cell] = found
-                told.results.parent.mkdir(parents=True, exist_ok=True)
-                told.results.write_text(json.dumps(known, indent=1))
-    described = machine()
-    print(described, table(known), sep="\n\n")
-    print(json.dumps({"machine": described, "figures": figures(known), "measured": known}))
+    run_parts(PARTS, _arguments(), SERVERS, table, figures)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.bench_batch", description="What the batch layer costs."
     )
-    parser.add_argument("--parts", type=_names, default=list(PARTS), help=f"of {', '.join(PARTS)}; all of them")
-    parser.add_argument("--sizes", type=_numbers, default=[10**4, 10**5, 10**6, 10**7], help="events of a slice")
-    parser.add_argument("--histories", type=_numbers, default=[0, 1, 10], help="history, as multiples of the slice")
+    parser.add_argument(
+        "--parts", type=names("part", PARTS), default=list(PARTS), help=f"of {', '.join(PARTS)}; all of them"
+    )
+    parser.add_argument("--sizes", type=numbers, default=[10**4, 10**5, 10**6, 10**7], help="events of a slice")
+    parser.add_argument("--histories", type=numbers, default=[0, 1, 10], help="history, as multiples of the slice")
     parser.add_argument("--warm-ups", type=int, default=1, help="of each slice, before its repeats")
     parser.add_argument("--repeats", type=int, default=5, help="of each warm build")
     parser.add_argument("--cold", type=int, default=3, help="repeats of each build with a session of its own")
@@ -66,18 +52,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=10**4, help="small files of raw")
     parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_batch.json"), help="what is known so far")
     return parser.parse_args()
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in PARTS:
-            raise argparse.ArgumentTypeError(f"there is no part '{name}'; parts are {', '.join(PARTS)}")
-    return names
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

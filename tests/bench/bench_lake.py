@@ -36,7 +36,7 @@ from tests.bench.shop_records import HOUR_MS, Revenue, ShopRecords, Visitors, ma
 
 T0, T1 = (datetime(2026, 11, 21, hour, tzinfo=UTC) for hour in (9, 10))
 HOUR = timedelta(hours=1)
-PARTS = ("minio", "store")
+SERVERS = ("minio", "store")
 Change = Callable[[dict], dict]
 """What becomes of the shop's declaration."""
 
@@ -161,7 +161,7 @@ class BenchLake:
 
 
 @contextmanager
-def bench_lake(parts: Sequence[str] = PARTS) -> Iterator[BenchLake]:
+def bench_lake(servers: Sequence[str] = SERVERS) -> Iterator[BenchLake]:
     """A lake with servers of its own, which end with it."""
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
         home = Path(folder)
@@ -170,7 +170,7 @@ def bench_lake(parts: Sequence[str] = PARTS) -> Iterator[BenchLake]:
         domains = home / "domains"
         domains.mkdir()
         try:
-            stack.up(parts)
+            stack.up(servers)
             yield BenchLake(stack.settings().model_copy(update={"bucket": "bench", "domains_dir": domains}))
         finally:
             stack.stop()

@@ -12,13 +12,10 @@ is known comes out at the end, and the same as one JSON document on the last lin
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.batch_report import machine
-from tests.bench.bench_lake import BenchLake, bench_lake
+from tests.bench.program import Parts, names, numbers, run_parts
 from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_freshness import measure_freshness
 from tests.bench.speed_growth import measure_growth
@@ -30,9 +27,6 @@ from tests.bench.speed_run import Arm
 from tests.bench.speed_stream import SERVERS
 from tests.bench.speed_timecut import measure_timecut
 
-Cells = Iterable[tuple[str, dict]]
-"""(name of a cell, its figures), each as soon as it is measured."""
-
 ARMS: dict[str, Callable[[], Arm]] = {
     "ours": ours,
     "bare": bare,
@@ -42,7 +36,7 @@ ARMS: dict[str, Callable[[], Arm]] = {
     "spark": lambda: SPARK,
 }
 
-PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
+PARTS: Parts = {
     "catchup": lambda lake, told: measure_arms(
         lake, [ARMS[name]() for name in told.arms], told.warm, told.events, told.repeats, told.patience
     ),
@@ -60,25 +54,14 @@ PARTS: dict[str, Callable[[BenchLake, argparse.Namespace], Cells]] = {
 
 
 def main() -> None:
-    told = _arguments()
-    known: dict[str, dict[str, dict]] = json.loads(told.results.read_text()) if told.results.exists() else {}
-    for part in told.parts:
-        with bench_lake(SERVERS) as lake:
-            for cell, found in PARTS[part](lake, told):
-                print(f"{part} {cell}: {json.dumps(found)}", file=sys.stderr, flush=True)
-                known.setdefault(part, {})[cell] = found
-                told.results.parent.mkdir(parents=True, exist_ok=True)
-                told.results.write_text(json.dumps(known, indent=1))
-    described = machine()
-    print(described, table(known), sep="\n\n")
-    print(json.dumps({"machine": described, "figures": figures(known), "measured": known}))
+    run_parts(PARTS, _arguments(), SERVERS, table, figures)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.bench_speed", description="What the speed layer costs."
     )
-    parts, arms = _names("part", PARTS), _names("arm", ARMS)
+    parts, arms = names("part", PARTS), names("arm", ARMS)
     parser.add_argument("--parts", type=parts, default=list(PARTS), help=f"of {', '.join(PARTS)}; all of them")
     parser.add_argument("--arms", type=arms, default=list(ARMS), help=f"of {', '.join(ARMS)}; all of them")
     parser.add_argument("--warm", type=int, default=100_000, help="events that each arm is warmed with")
@@ -86,27 +69,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="of each arm")
     parser.add_argument("--patience", type=float, default=60.0, help="idle seconds that end an arm's run")
     parser.add_argument("--growth-repeats", type=int, default=3, help="of each size that ours is grown to")
-    parser.add_argument("--partitions", type=_numbers, default=[1, 2, 4, 8], help="of the topic, for growth")
-    parser.add_argument("--keys", type=_numbers, default=[10**n for n in range(2, 7)], help="pages, for growth")
-    parser.add_argument("--rates", type=_numbers, default=[2_000, 20_000], help="events a second, for freshness")
+    parser.add_argument("--partitions", type=numbers, default=[1, 2, 4, 8], help="of the topic, for growth")
+    parser.add_argument("--keys", type=numbers, default=[10**n for n in range(2, 7)], help="pages, for growth")
+    parser.add_argument("--rates", type=numbers, default=[2_000, 20_000], help="events a second, for freshness")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
     parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_speed.json"), help="what is known so far")
     return parser.parse_args()
-
-
-def _names(what: str, known: Iterable[str]) -> Callable[[str], list[str]]:
-    def names(text: str) -> list[str]:
-        chosen = text.split(",")
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"there is no {what} '{name}'; there are {', '.join(known)}")
-        return chosen
-
-    return names
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -19,13 +19,6 @@ from lake.sql_text import layout
 from tests.lake.test_catalogue import CINEMA
 
 TOTAL = {"measures": {"tickets": "count"}}
-WITH_TWO = """WITH a AS (
-  SELECT 1
-),
-b AS (
-  SELECT 2
-)
-SELECT 3"""
 DEDUP = {"key": "seat", "segments": 6}
 
 

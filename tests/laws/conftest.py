@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lake.domain import Domain
@@ -44,11 +41,3 @@ def say_seed() -> None:
 def whole(kernel: Kernel, examples: Examples) -> pa.Table:
     """The states of every example, by the kernel in one call."""
     return kernel.run(examples.records, BY, [VIEW])[VIEW]
-
-
-@pytest.fixture(scope="session")
-def file(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples' records for workers to read."""
-    path = tmp_path_factory.mktemp("laws") / "records.parquet"
-    pq.write_table(examples.records, path, row_group_size=50_000)
-    return path

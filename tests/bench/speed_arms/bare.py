@@ -6,6 +6,7 @@ No Beam, no watching of the topic, nothing of what makes reading safe: what is l
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from lake.domain import load_domain
 from lake.kernel import Kernel
 from lake.raw_schema import RAW_SCHEMA
-from lake.settings import load_settings
+from lake.settings import Settings, load_settings
 from streaming.log_reader import Batch
 from streaming.pieces import split
 from streaming.pipeline import speed_store
@@ -43,13 +44,8 @@ def batch_of(messages: list[Any], positions: dict[int, int]) -> Batch:
     return Batch(rows, {p: positions[p] for p in end}, end, {})
 
 
-def main() -> None:
-    settings = load_settings()
-    domain = load_domain(sys.argv[1], settings.domains_dir)
-    kernel = Kernel(domain)
-    store = speed_store(settings, domain, kernel)
-    states = SegmentStates(store, kernel, tuple(domain.stored_views))
-    resumes = {p: store.open(p, 0, _TOPIC_ID) for p in range(domain.partitions)}
+def consumer_of(settings: Settings, topic: str, positions: Mapping[int, int]) -> Any:
+    """A consumer of all these partitions, from their positions on."""
     consumer = Consumer(
         {
             "bootstrap.servers": settings.kafka_bootstrap,
@@ -60,7 +56,18 @@ def main() -> None:
             "fetch.message.max.bytes": 4 << 20,
         }
     )
-    consumer.assign([TopicPartition(domain.topic, p, resume.next_offset) for p, resume in resumes.items()])
+    consumer.assign([TopicPartition(topic, p, offset) for p, offset in positions.items()])
+    return consumer
+
+
+def main() -> None:
+    settings = load_settings()
+    domain = load_domain(sys.argv[1], settings.domains_dir)
+    kernel = Kernel(domain)
+    store = speed_store(settings, domain, kernel)
+    states = SegmentStates(store, kernel, tuple(domain.stored_views))
+    resumes = {p: store.open(p, 0, _TOPIC_ID) for p in range(domain.partitions)}
+    consumer = consumer_of(settings, domain.topic, {p: resume.next_offset for p, resume in resumes.items()})
     segment_ms = settings.segment_seconds * 1000
     while True:
         messages = consumer.consume(_RECORDS, _SECONDS)

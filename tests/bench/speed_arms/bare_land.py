@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from confluent_kafka import Consumer, TopicPartition
 from deltalake import write_deltalake
 
 from lake.domain import load_domain
 from lake.settings import load_settings
-from tests.bench.speed_arms.bare import batch_of
+from tests.bench.speed_arms.bare import batch_of, consumer_of
 
 _RECORDS, _SECONDS = 100_000, 1.0
 
@@ -21,17 +20,7 @@ _RECORDS, _SECONDS = 100_000, 1.0
 def main() -> None:
     settings = load_settings()
     domain = load_domain(sys.argv[1], settings.domains_dir)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "bare",
-            "enable.auto.commit": False,
-            "fetch.queue.backoff.ms": 5,
-            "queued.min.messages": 50_000,
-            "fetch.message.max.bytes": 4 << 20,
-        }
-    )
-    consumer.assign([TopicPartition(domain.topic, p, 0) for p in range(domain.partitions)])
+    consumer = consumer_of(settings, domain.topic, dict.fromkeys(range(domain.partitions), 0))
     uri, options = settings.table_uri("bare", domain.name), settings.storage_options()
     while True:
         messages = consumer.consume(_RECORDS, _SECONDS)

@@ -3,8 +3,8 @@
 A file holds the merged states of 2^k consecutive tiles, sorted by key, and is named after the data files it was made
 from. So it never changes, whatever happens to the mart, and processes may share it. n tiles are held by one file for
 each bit of n: a query reads few files, and a tile is merged log2(n) times in all.
-Invariant: the files given for a snapshot together hold each of its tiles once, and what no snapshot that is looked at
-here needs is removed from this disk: a subject that was erased from the lake stays in no copy.
+Invariant: the files given for a snapshot together hold each of its tiles once. What the newest snapshot does not need is
+removed from this disk, and other definitions after a day: a subject that was erased from the lake stays in no copy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 
 FILES = 4
 """Where there are more, larger ones are made in the background."""
+IDLE_SECONDS = 24 * 3600
 ROWS_PER_GROUP = 122_880
 MERGE_MEMORY = "1GB"
 
@@ -52,6 +55,7 @@ class LocalMart:
         with self._lock:
             if self._version != snapshot.version or not all(file.exists() for file in self._files):
                 self._folder.mkdir(parents=True, exist_ok=True)
+                self._remove_other_definitions()
                 self._files = [file for run in _runs(snapshot) for file in self._best(snapshot, run)]
                 self._version = snapshot.version
                 self._remove_others(snapshot)
@@ -101,6 +105,13 @@ class LocalMart:
     def _file(self, snapshot: MartSnapshot, run: range) -> Path:
         names = "\n".join(name for number in run for name in snapshot.files[number])
         return self._folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.parquet"
+
+    def _remove_other_definitions(self) -> None:
+        """Those that nobody has asked for in a day."""
+        os.utime(self._folder)
+        for folder in self._folder.parent.iterdir():
+            if folder.stat().st_mtime < time.time() - IDLE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_others(self, snapshot: MartSnapshot) -> None:
         """Those that were made from other data files than this version's."""

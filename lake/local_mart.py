@@ -3,8 +3,8 @@
 A file holds the merged states of 2^k consecutive tiles, sorted by key, and is named after the data files it was made
 from. So it never changes, whatever happens to the mart, and processes may share it. n tiles are held by one file for
 each bit of n: a query reads few files, and a tile is merged log2(n) times in all.
-Invariant: the files given for a snapshot together hold each of its tiles once. What the newest snapshot does not need is
-removed from this disk, and other definitions after a day: a subject that was erased from the lake stays in no copy.
+Invariant: the files given for a snapshot together hold each of its tiles once. What the newest snapshot needs no more
+is removed from this disk, and other definitions after a day: a subject that was erased from the lake stays in no copy.
 """
 
 from __future__ import annotations

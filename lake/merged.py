@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -22,23 +22,20 @@ from lake.local_mart import scan
 from lake.pins import Parts, Segments
 from lake.serving import Serving
 
-REST = 4
-"""How many times as long as it took to come to a moment, queries are answered as of it."""
+REST, MOST_SECONDS = 4, 1.0
+"""How many times as long as it took to come to a moment queries are answered as of it, and for how long at most."""
 _TOGETHER_SECONDS = 1.0
-_MERGE_ROWS = 100_000
 LAYERS = {"": "states", "marts.": "batch", "speed.": "speed"}
 """What a view is called by, and what of its states it is made from."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Held:
     """What the tables hold of a stored view."""
 
     copies: list[Path]
-    final: Segments = field(default_factory=dict)
-    moving: Segments = field(default_factory=dict)
-    rows: int = 0
-    merged_rows: int = 0
+    final: Segments
+    moving: Segments
 
 
 class MergedTables:
@@ -62,7 +59,7 @@ class MergedTables:
         """
         stored = {self.serving.kernel.stored(view) for view in views}
         began = time.monotonic()
-        if stored <= self._brought and began - self._brought_at < REST * self._took:
+        if stored <= self._brought and began - self._brought_at < min(REST * self._took, MOST_SECONDS):
             return
         # Whoever asks in turns for several views would bring each at each turn.
         if began - self._begun_at < _TOGETHER_SECONDS:
@@ -99,42 +96,38 @@ class MergedTables:
     def _take(self, parts: Parts) -> None:
         view, copies = parts.view, self.serving.copies(parts)
         held = self._held.get(view)
+        self._write(view, "seen", f"SELECT TIMESTAMPTZ '{parts.as_of.isoformat()}' AS as_of")
         if held is None or not held.final.items() <= parts.final.items():  # the cut moved on, or the store was replayed
-            for table in ("final", "moving"):
-                self._create(view, table, [])
+            self._write(view, "final", self._merged(view, parts.states(parts.final)))
+            self._write(view, "moving", self._arrived(view, parts.states(parts.moving)))
             self._scan(view, copies)
             self._define(view)
-            held = self._held[view] = _Held(copies)
-        elif held.copies != copies:
+            self._held[view] = _Held(copies, parts.final, parts.moving)
+            return
+        if held.copies != copies:
             self._scan(view, copies)
-            held.copies = copies
         if added := parts.final.keys() - held.final.keys():
-            self._add(held, view, parts.states(added))
-            held.final = parts.final
+            self._write(view, "final", self._merged(view, parts.states(added), self._table(view, "final")))
         if parts.moving != held.moving:
-            self._create(view, "moving", parts.states(parts.moving))
-            held.moving = parts.moving
-        seen = f"SELECT TIMESTAMPTZ '{parts.as_of.isoformat()}' AS as_of"
-        self._db.execute(f"CREATE OR REPLACE TABLE {self._table(view, 'seen')} AS {seen}")
+            self._write(view, "moving", self._arrived(view, parts.states(parts.moving)))
+        self._held[view] = _Held(copies, parts.final, parts.moving)
 
-    def _create(self, view: str, table: str, states: Sequence[pa.Table]) -> None:
-        self._arriving(view, states)
-        self._db.execute(f"CREATE OR REPLACE TABLE {self._table(view, table)} AS SELECT * FROM arriving")
+    def _write(self, view: str, table: str, rows: str) -> None:
+        # A table is always written as a whole: DuckDB 2.0 keeps the statistics of an empty table that is filled in the
+        # transaction that made it, and then finds nothing in it.
+        self._db.execute(f"CREATE OR REPLACE TABLE {self._table(view, table)} AS {rows}")
 
-    def _add(self, held: _Held, view: str, states: Sequence[pa.Table]) -> None:
-        """Rows for the segments that became final; all of them are merged whenever they have doubled."""
-        final = self._table(view, "final")
-        self._arriving(view, states)
-        self._db.execute(f"INSERT INTO {final} SELECT * FROM arriving")
-        held.rows += sum(map(len, states))
-        if held.rows > max(_MERGE_ROWS, 2 * held.merged_rows):
-            self._db.execute(f"CREATE OR REPLACE TABLE {final} AS {_over(final, self._sql(view)['merge'])}")
-            [(held.rows,)] = self._db.execute(f"SELECT count(*) FROM {final}").fetchall()
-            held.merged_rows = held.rows
-
-    def _arriving(self, view: str, states: Sequence[pa.Table]) -> None:
+    def _arrived(self, view: str, states: Sequence[pa.Table]) -> str:
+        """SQL: the rows of these states, in the view's own schema."""
         rows = pa.concat_tables([self.serving.kernel.schema(view).empty_table(), *states])
         self._db.register("arriving", rows.combine_chunks())
+        return "SELECT * FROM arriving"
+
+    def _merged(self, view: str, states: Sequence[pa.Table], known: str | None = None) -> str:
+        """SQL: these states merged, with those in a table."""
+        rows = self._arrived(view, states)
+        both = f"{rows} UNION ALL SELECT * FROM {known}" if known else rows
+        return _over(f"({both})", self._sql(view)["merge"])
 
     def _scan(self, view: str, copies: Sequence[Path]) -> None:
         columns = ", ".join(f'"{name}"' for name in self.serving.kernel.schema(view).names)

@@ -3,7 +3,7 @@
 Parts: `catchup` (events per CPU second of ours, of the same work without Beam, and of others that do it; each with the
 error of its answer), `landing` (the same of the lander), `growth` (ours by the number of partitions, of readers and of
 keys), `freshness` (how long an appended event takes into the merged answer), `timecut` (the error of a merge that cuts
-at event time, beside ours).
+at event time, beside ours), `query` (a few rows of a large merged view, by several clients).
 
 What a part has measured is kept in the file `--results`, so that parts can be run one at a time; a table of all that
 is known comes out at the end, and the same as one JSON document on the last line.
@@ -22,6 +22,7 @@ from tests.bench.speed_growth import measure_growth
 from tests.bench.speed_landing import LANDING
 from tests.bench.speed_others import BEAM, BYTEWAX, QUIX, SPARK
 from tests.bench.speed_own import bare, ours
+from tests.bench.speed_query import measure_query
 from tests.bench.speed_report import figures, table
 from tests.bench.speed_run import Arm
 from tests.bench.speed_stream import SERVERS
@@ -50,6 +51,7 @@ PARTS: Parts = {
     ),
     "freshness": lambda lake, told: measure_freshness(lake, told.rates, told.seconds),
     "timecut": lambda lake, told: measure_timecut(lake, told.events),
+    "query": lambda lake, told: measure_query(lake, told.users, told.seconds),
 }
 
 
@@ -72,7 +74,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--partitions", type=numbers, default=[1, 2, 4, 8], help="of the topic, for growth")
     parser.add_argument("--keys", type=numbers, default=[10**n for n in range(2, 7)], help="pages, for growth")
     parser.add_argument("--rates", type=numbers, default=[2_000, 20_000], help="events a second, for freshness")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate, and of querying")
+    parser.add_argument("--users", type=int, default=10**7, help="rows of the mart that is queried")
     parser.add_argument("--results", type=Path, default=Path(".tidemark/bench_speed.json"), help="what is known so far")
     return parser.parse_args()
 

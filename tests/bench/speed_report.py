@@ -8,6 +8,7 @@ from statistics import median
 
 from tests.bench.batch_report import Known, markdown, spread
 
+_QUERY = ("cold_ms", "p50_ms", "p99_ms", "max_ms", "cpu_ms_per_query", "queries_per_second", "error")
 _FRESH = ("p50_ms", "p99_ms", "max_ms", "store_p50_ms", "store_p99_ms", "error")
 
 
@@ -30,6 +31,8 @@ def figures(known: Known) -> dict[str, float]:
         found |= {f"freshness_{_named(cell)}_{name}": told[name] for name in _FRESH}
     for cell, told in known.get("timecut", {}).items():
         found[f"timecut_{_named(cell)}_error"] = told["error"]
+    for told in known.get("query", {}).values():
+        found |= {f"query_{told['rows']}_rows_{name}": told[name] for name in _QUERY}
     return found
 
 
@@ -41,6 +44,7 @@ def table(known: Known) -> str:
         "growth": _growth,
         "freshness": _freshness,
         "timecut": _timecut,
+        "query": _query,
     }
     return "\n\n".join(parts[name](name, known) for name in parts if name in known)
 
@@ -75,6 +79,11 @@ def _timecut(part: str, known: Known) -> str:
         [cell, *(f"{told[name]:,}" for name in names), f"{told['error']:.3%}"] for cell, told in known[part].items()
     ]
     return markdown(["seam", "events", "wrong", "cents wrong", "rows wrong", "error"], rows)
+
+
+def _query(part: str, known: Known) -> str:
+    rows = [[cell, *(f"{told[name]:,}" for name in ("queries", *_QUERY))] for cell, told in known[part].items()]
+    return markdown(["merged query", "queries", *(name.replace("_", " ") for name in _QUERY)], rows)
 
 
 def _speeds(told: dict) -> list[str]:

@@ -12,6 +12,7 @@ from tests.bench.speed_catchup import measure_arms
 from tests.bench.speed_events import EVENT_BYTES, Error, SpeedEvents, added, error_of
 from tests.bench.speed_others import Environment, ScriptArm
 from tests.bench.speed_own import bare, ours
+from tests.bench.speed_query import measure_query
 from tests.bench.speed_report import figures, table
 from tests.bench.speed_timecut import measure_timecut
 
@@ -46,6 +47,14 @@ def test_only_the_seam_at_append_time_has_no_error(lake):
     ours, *others = known["timecut"].values()
     assert (ours["events_wrong"], ours["cents_wrong"], ours["rows_wrong"]) == (0, 0, 0)
     assert all(0.001 < other["error"] < 0.1 for other in others)
+
+
+def test_every_answer_to_a_query_is_the_truth_while_segments_come(lake):
+    known = {"query": dict(measure_query(lake, 20_000, 1.0))}
+    [told] = known["query"].values()
+    assert told["error"] == 0 < told["p50_ms"] <= told["p99_ms"] <= told["max_ms"]
+    assert "| 20,000 rows" in table(known)
+    assert figures(known)["query_20000_rows_p50_ms"] == told["p50_ms"]
 
 
 def test_an_error_is_what_is_missing_and_what_is_too_much():

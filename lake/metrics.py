@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from lake.errors import BadSettings
 from lake.settings import Settings
@@ -68,8 +76,9 @@ RAW_LAG = Gauge("tidemark_raw_lag_offsets", "The log's end less raw's positions,
 
 
 @lru_cache(maxsize=8)
-def serve_metrics(settings: Settings) -> int | None:
-    """Serve this process's metrics over HTTP, once, on a thread of their own: the port; None if they are off.
+def serve_metrics(settings: Settings, registry: CollectorRegistry = REGISTRY) -> int | None:
+    """Serve this process's metrics, or another registry's, over HTTP, once, on a thread of their own: the port; None if
+    they are off.
 
     For `main` functions only. Raises BadSettings if nothing can listen there.
     """
@@ -77,7 +86,7 @@ def serve_metrics(settings: Settings) -> int | None:
         return None
     disable_created_metrics()
     try:
-        server, _ = start_http_server(settings.metrics_port, settings.metrics_host)
+        server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         raise BadSettings(
             f"TIDEMARK_METRICS_PORT={settings.metrics_port}: nothing can listen there on {settings.metrics_host} "

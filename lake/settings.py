@@ -56,7 +56,14 @@ class Settings(BaseSettings):
     canary_interval_seconds: float = Field(5.0, gt=0)
     """How often the canary appends a marker to each of its domains."""
 
+    runner: Literal["prism", "flink"] = "prism"
+    """What runs the speed layer's pipeline."""
     prism_binary: Path | None = None
+    flink_jars_dir: Path | None = None
+    flink_master: str = "[local]"
+    """A Flink within the job server's process, or the host:port of a cluster's REST."""
+    flink_memory: str = "512m"
+    """Of the job server's JVM, and of the Flink in it."""
     spark_jars_dir: Path | None = None
     spark_master: str = "local[2]"
     spark_driver_memory: str = "1g"

@@ -59,10 +59,12 @@ def doctor() -> None:
 
 
 @app.command()
-def setup() -> None:
+def setup(
+    flink: Annotated[bool, typer.Option("--flink", help="Beam's Flink runner, too.")] = False,
+) -> None:
     """Fetch and build the tools, once; a second run finds them in the cache."""
     with exit_on_error():
-        set_up(typer.echo)
+        set_up(typer.echo, flink)
 
 
 @app.command()
@@ -144,7 +146,7 @@ def demo(domains: _Domains = None) -> None:
 
 def configured_stack(domains: str | None = None, segment_seconds: int = 60) -> Stack:
     """The stack of this home, its tools built and settings.env written; by default with the domains of last time."""
-    stack = Stack(_home(), set_up(typer.echo))
+    stack = Stack(_home(), set_up(typer.echo, flink=os.environ.get("TIDEMARK_RUNNER") == "flink"))
     chosen = domains or os.environ.get(DOMAINS)
     if chosen is None and stack.supervisor.process() is None:  # what runs goes on with what it has
         chosen = stack.variables().get(DOMAINS) or DEFAULT

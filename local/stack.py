@@ -65,6 +65,7 @@ class Stack:
             "TIDEMARK_S3_ENDPOINT": f"http://{HOST}:{ports.minio}",
             "TIDEMARK_STORE_URL": f"redis://:{password}@{HOST}:{ports.store}/0",
             "TIDEMARK_PRISM_BINARY": str(self._tools.prism),
+            "TIDEMARK_FLINK_JARS_DIR": str(self._tools.flink_jars),
             "TIDEMARK_SPARK_JARS_DIR": str(self._tools.spark_jars),
             **ports.variables(),
             **wanted,

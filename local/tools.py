@@ -25,6 +25,9 @@ KAFKA_VERSION = "4.3.1"
 DELTA_VERSION = "4.4.0"
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 PRISM_VERSION = "v2.77.0"
+FLINK_VERSION = "1.19"
+FLINK_SHA256 = "cd84a0117068a23f5a8c1a471b1c44a734906b1a34fc129aa93425827b25c977"
+"""Of the lines "<sha256>  <name>" of its jars, sorted by name."""
 
 Say = Callable[[str], None]
 
@@ -39,10 +42,12 @@ class Tools:
     store_server: Path
     spark_jars: Path
     """Delta, S3A and our LogStore: everything Spark needs beyond what pyspark ships."""
+    flink_jars: Path
+    """Beam's Flink job server and Flink: there only once it was asked for."""
 
     @property
     def are_built(self) -> bool:
-        """Whether the cache has all of them."""
+        """Whether the cache has all that the stack needs."""
         return all(path.exists() for path in (self.kafka_jars, self.minio, self.prism, self.spark_jars))
 
 
@@ -55,11 +60,12 @@ def find_tools() -> Tools:
         prism=cache_dir() / f"prism-{PRISM_VERSION}" / "prism",
         store_server=find_store_server(),
         spark_jars=cache_dir() / f"spark-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars(), *_log_store())}",
+        flink_jars=cache_dir() / f"flink-{FLINK_VERSION}-{_digest(ROOT / 'local/flink/pom.xml')}",
     )
 
 
-def set_up(say: Say = print) -> Tools:
-    """Fetch or build whatever is not in the cache. Raises ToolMissing or ToolFailed."""
+def set_up(say: Say = print, flink: bool = False) -> Tools:
+    """Fetch or build whatever is not in the cache, Flink only if it is asked for. Raises ToolMissing or ToolFailed."""
     tools = find_tools()
     steps: list[tuple[Path, str, str, Callable[[Path], None]]] = [
         (tools.kafka_jars, "Kafka", "44 MB from Maven Central", _build_kafka),
@@ -67,6 +73,8 @@ def set_up(say: Say = print) -> Tools:
         (tools.minio.parent, "MinIO", "go install (about 5 minutes, once)", _build_minio),
         (tools.prism.parent, "Beam's Prism", "go install (about 4 minutes, once)", _build_prism),
     ]
+    if flink:
+        steps.append((tools.flink_jars, "Beam's Flink runner", "157 MB from Maven Central", _build_flink))
     if not all(target.is_dir() for target, *_ in steps):
         require_programs()
     for number, (target, name, how, build) in enumerate(steps, start=1):
@@ -130,6 +138,17 @@ def _build_minio(into: Path) -> None:
 
 def _build_prism(into: Path) -> None:
     _go_install(f"github.com/apache/beam/sdks/v2/go/cmd/prism@{PRISM_VERSION}", into)
+
+
+def _build_flink(into: Path) -> None:
+    _copy_jars(ROOT / "local/flink/pom.xml", into)
+    lines = (f"{hashlib.sha256(jar.read_bytes()).hexdigest()}  {jar.name}\n" for jar in sorted(into.iterdir()))
+    found = hashlib.sha256("".join(lines).encode()).hexdigest()
+    if found != FLINK_SHA256:
+        raise ToolFailed(
+            f"Flink's jars have the sha256 {found}, expected {FLINK_SHA256}: is what Maven has in ~/.m2 whole, and "
+            "the mirror in ~/.m2/settings.xml right?"
+        )
 
 
 def _copy_jars(pom: Path, into: Path) -> None:

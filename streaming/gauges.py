@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import KafkaException
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from prometheus_client import Counter
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from lake import metrics
 from lake.cuts import Cut, count
@@ -38,9 +38,9 @@ _silent = logging.getLogger("tidemark.metrics")
 _silent.setLevel(logging.CRITICAL + 1)
 
 
-def announce_metrics(settings: Settings) -> bool:
+def announce_metrics(settings: Settings, registry: CollectorRegistry = REGISTRY) -> bool:
     """Serve the metrics and log where; False if they are off. For `main` functions only."""
-    port = metrics.serve_metrics(settings)
+    port = metrics.serve_metrics(settings, registry)
     if port is not None:
         log.info("metrics", address=f"http://{settings.metrics_host}:{port}/metrics")
     return port is not None

@@ -6,9 +6,8 @@ is paid once for all of them; whatever the runner loses, repeats or doubles, the
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -39,16 +38,13 @@ _POLL_SECONDS = 0.02
 # How much longer than a chunk's CPU time the next one is gathered, times the readers that share the process; a backlog
 # fills a chunk at once and never waits.
 _REST = 3
-# After so long a bundle hands the rest back to the runner, which starts it again at once.
-_BUNDLE_SECONDS = 1.0
 _REPORT_SECONDS = 10
 
 _RESTRICTION = beam.DoFn.RestrictionParam(PositionsProvider())
 _WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
-_readers: dict[tuple[str, str, str, int], GroupReader] = {}
-"""Readers are kept open between bundles, and are where a refused put finds the reader that has to open anew."""
-_readers_lock = threading.Lock()
+_readers: dict[tuple[str, str, int], GroupReader] = {}
+"""Of this process, by domain, generation and group: where a refused put finds the reader that has to open anew."""
 
 
 def frontier(settings: Settings, domain: Domain, kernel: Kernel) -> Frontier:
@@ -65,24 +61,45 @@ def speed_store(settings: Settings, domain: Domain, kernel: Kernel) -> SpeedStor
 
 
 class ReadGroup(beam.DoFn):
-    """(group, groups) -> its chunks, for ever."""
+    """A group's number -> its chunks, for ever.
 
-    def __init__(self, settings: Settings, domain: Domain, generation: str) -> None:
-        self._settings, self._domain = settings, domain
-        self._key = (settings.store_url.get_secret_value(), domain.name, generation)
+    `read_settings` is called where this runs, so that no secret is in what a runner is given. Each instance opens a
+    reader of its own at where the store stands: a runner makes a new one after whatever has failed. After
+    `bundle_seconds` it hands the rest back to the runner.
+    """
+
+    def __init__(
+        self,
+        read_settings: Callable[[], Settings],
+        domain: Domain,
+        generation: str,
+        group: int,
+        groups: int,
+        bundle_seconds: float,
+    ) -> None:
+        self._read_settings, self._domain = read_settings, domain
+        self.group, self._groups, self._bundle_seconds = group, groups, bundle_seconds
+        self._key = (domain.name, generation, group)
+
+    def setup(self) -> None:
+        settings, kernel = self._read_settings(), Kernel(self._domain)
+        store = speed_store(settings, self._domain, kernel)
+        self._reader = GroupReader(
+            settings, self._domain, store, lambda: frontier(settings, self._domain, kernel), self.group, self._groups
+        )
 
     @beam.DoFn.unbounded_per_element()
     def process(
         self,
-        element: tuple[int, int],
+        group: int,
         tracker: Any = _RESTRICTION,
         watermark: Any = _WATERMARK,
     ) -> Iterator[TimestampedValue]:
-        reader = self._reader(*element)
+        reader = _readers[self._key] = self._reader
         if _ordered(reader.positions) != tracker.current_restriction()[0]:
             reader.close()
         seconds = _POLL_SECONDS
-        end = time.monotonic() + _BUNDLE_SECONDS
+        end = time.monotonic() + self._bundle_seconds
         while time.monotonic() < end:
             chunk = _poll(reader, seconds)
             seconds = _POLL_SECONDS
@@ -98,34 +115,24 @@ class ReadGroup(beam.DoFn):
             watermark.set_watermark(Timestamp(time.time()))
         tracker.defer_remainder(Duration(0))
 
-    def _reader(self, group: int, groups: int) -> GroupReader:
-        with _readers_lock:
-            key = (*self._key, group)
-            if key not in _readers:
-                kernel = Kernel(self._domain)
-                _readers[key] = GroupReader(
-                    self._settings,
-                    self._domain,
-                    speed_store(self._settings, self._domain, kernel),
-                    lambda: frontier(self._settings, self._domain, kernel),
-                    group,
-                    groups,
-                )
-            return _readers[key]
+    def teardown(self) -> None:
+        if _readers.get(self._key) is self._reader:
+            del _readers[self._key]
+        self._reader.close()
 
 
 class PutStates(beam.DoFn):
-    """Chunks -> the store; then (group, how many records)."""
+    """Chunks -> the store; then (group, how many records). `read_settings` as in ReadGroup."""
 
-    def __init__(self, settings: Settings, domain: Domain, generation: str) -> None:
-        self._settings, self._domain = settings, domain
-        self._key = (settings.store_url.get_secret_value(), domain.name, generation)
+    def __init__(self, read_settings: Callable[[], Settings], domain: Domain, generation: str) -> None:
+        self._read_settings, self._domain, self._generation = read_settings, domain, generation
 
     def setup(self) -> None:
-        kernel = Kernel(self._domain, Dimensions(self._settings).table)
-        store = speed_store(self._settings, self._domain, kernel)
-        dedup, past = self._domain.dedup, History(self._settings, self._domain)
-        repeats = RepeatFinder(kernel, dedup, self._settings.segment_seconds, past) if dedup else None
+        settings = self._read_settings()
+        kernel = Kernel(self._domain, Dimensions(settings).table)
+        store = speed_store(settings, self._domain, kernel)
+        dedup, past = self._domain.dedup, History(settings, self._domain)
+        repeats = RepeatFinder(kernel, dedup, settings.segment_seconds, past) if dedup else None
         self._states = SegmentStates(store, kernel, tuple(self._domain.stored_views), repeats)
 
     def process(self, chunk: Chunk) -> Iterator[tuple[int, int]]:
@@ -137,7 +144,8 @@ class PutStates(beam.DoFn):
         yield chunk.group, chunk.rows.num_rows
 
     def _open_anew(self, group: int, refused: set[int]) -> None:
-        reader = _readers.get((*self._key, group))
+        """Where a runner has put the reader elsewhere, it has to begin anew with both: so does its new reader."""
+        reader = _readers.get((self._domain.name, self._generation, group))
         if reader is None:
             raise StoreFenced(
                 f"the store refused a chunk of partitions {sorted(refused)} of '{self._domain.name}': another reader "
@@ -155,21 +163,48 @@ class ReportRate(beam.DoFn):
         log.info("events put", domain=self._domain, group=counted[0], events=counted[1], seconds=_REPORT_SECONDS)
 
 
-def build(pipeline: beam.Pipeline, settings: Settings, domain: Domain, generation: str, groups: int) -> None:
-    """A branch for one generation of a domain: transforms of its own, since a transform does one element at a time.
+class KeepGroup(beam.PTransform):
+    """All that is done for one group of a generation of a domain.
 
     Prism spins half a core unless a GroupByKey follows the reader; here it counts.
     """
-    name = f"{domain.name} {generation}"
-    (
-        pipeline
-        | f"groups {name}" >> beam.Create([(group, groups) for group in range(groups)], reshuffle=False)
-        | f"read {name}" >> beam.ParDo(ReadGroup(settings, domain, generation))
-        | f"put {name}" >> beam.ParDo(PutStates(settings, domain, generation))
-        | f"window {name}" >> beam.WindowInto(FixedWindows(_REPORT_SECONDS))
-        | f"count {name}" >> beam.CombinePerKey(sum)
-        | f"report {name}" >> beam.ParDo(ReportRate(domain.name))
-    )
+
+    def __init__(self, reader: ReadGroup, putter: PutStates, domain: str) -> None:
+        super().__init__()
+        self._reader, self._putter, self._domain = reader, putter, domain
+
+    def expand(self, begin: Any) -> Any:
+        return (
+            begin
+            | "group" >> beam.Create([self._reader.group], reshuffle=False)
+            | "read" >> beam.ParDo(self._reader)
+            | "put" >> beam.ParDo(self._putter)
+            | "window" >> beam.WindowInto(FixedWindows(_REPORT_SECONDS))
+            | "count" >> beam.CombinePerKey(sum)
+            | "report" >> beam.ParDo(ReportRate(self._domain))
+        )
+
+
+def build(
+    pipeline: beam.Pipeline,
+    read_settings: Callable[[], Settings],
+    domain: Domain,
+    generation: str,
+    groups: int,
+    bundle_seconds: float,
+    workers: int,
+) -> None:
+    """A branch for each group of a generation of a domain: transforms of its own, since a transform does one element
+    at a time. The groups take turns over `workers`.
+    """
+    for group in range(groups):
+        reader = ReadGroup(read_settings, domain, generation, group, groups, bundle_seconds)
+        putter = PutStates(read_settings, domain, generation)
+        branch: beam.PTransform = KeepGroup(reader, putter, domain.name)
+        if workers > 1:
+            # To Beam, transforms with other hints are of another environment, and Flink starts a worker for each.
+            branch = branch.with_resource_hints(min_ram=f"{1 + group % workers}MB")
+        _ = pipeline | f"{domain.name} {generation} {group}" >> branch
 
 
 def _poll(reader: GroupReader, seconds: float) -> Chunk | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -81,17 +82,18 @@ def _batch(rows: pa.Table) -> Batch:
 
 def carry(settings: Settings, domain: Domain, file: Path, partitions: int, arrangements: list[Arrangement]) -> None:
     """One pipeline that puts the states of the log in `file`, once for each arrangement."""
-    with prism(settings.prism_binary) as address:
-        options = ["--runner=PrismRunner", f"--job_endpoint={address}", "--environment_type=LOOPBACK"]
-        with beam.Pipeline(options=PipelineOptions([*options, "--job_server_timeout=86400"])) as pipeline:
-            starts = pipeline | beam.Create(range(partitions), reshuffle=False)
-            for arrangement in arrangements:
-                own, name = arrangement.settings(settings), str(arrangement)
-                generation = Kernel(domain).generation(own.segment_seconds)
-                read = beam.ParDo(ReadExamples(own, domain, file, arrangement.chunk_events))
-                put = beam.ParDo(PutStates(own, domain, generation))
-                counted = starts | f"read {name}" >> read | f"put {name}" >> put
-                _ = counted | f"group {name}" >> beam.GroupByKey()  # without one Prism spins
+    with (
+        prism(settings.prism_binary) as chosen,
+        beam.Pipeline(options=PipelineOptions([*chosen, "--job_server_timeout=86400"])) as pipeline,
+    ):
+        starts = pipeline | beam.Create(range(partitions), reshuffle=False)
+        for arrangement in arrangements:
+            own, name = arrangement.settings(settings), str(arrangement)
+            generation = Kernel(domain).generation(own.segment_seconds)
+            read = beam.ParDo(ReadExamples(own, domain, file, arrangement.chunk_events))
+            put = beam.ParDo(PutStates(partial(arrangement.settings, settings), domain, generation))
+            counted = starts | f"read {name}" >> read | f"put {name}" >> put
+            _ = counted | f"group {name}" >> beam.GroupByKey()  # without one Prism spins
 
 
 def stored(settings: Settings, domain: Domain, view: str, arrangement: Arrangement) -> list[pa.Table]:

@@ -11,7 +11,7 @@ from lake.log import Log
 from lake.raw import Raw
 from lake.tables import open_table
 from streaming import gap_reader
-from tests.streaming.test_speed import assert_equal, catch_up, heads, next_segment, reader, states
+from tests.streaming.kept import assert_equal, catch_up, heads, next_segment, reader, states
 
 
 @pytest.fixture

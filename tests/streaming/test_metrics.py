@@ -6,14 +6,13 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import redis
 
 from lake import metrics
 from lake.errors import BadSettings
-from lake.kernel import COUNTS, Kernel
+from lake.kernel import Kernel
 from lake.log import Log
 from lake.metrics import serve_metrics
 from lake.raw import Raw
@@ -98,26 +97,6 @@ def test_the_lag_of_a_lander_counts_its_own_partitions(sandbox, send, until):
     later = Log(sandbox.settings, sandbox.domain).end()
     assert own("tidemark_land_lag_offsets", domain=name) == later[1] + later[3] - end[1] - end[3] > 0
     metrics.LAND_LAG.remove(name)
-
-
-def test_a_speed_job_tells_what_it_put(sandbox, send, workers, until, read_log):
-    name, generation = sandbox.domain.name, Kernel(sandbox.domain).generation(sandbox.settings.segment_seconds)
-    workers.start("streaming.speed", sandbox, **SERVED)
-    told = Told(workers.logs, until)
-    send(sandbox, 2_000)
-    until(lambda: told("tidemark_chunk_events_sum", domain=name) == 2_000)
-    rows = read_log(sandbox)
-    counts = Kernel(sandbox.domain).run(rows, names=[COUNTS])[COUNTS]
-    assert told("tidemark_put_events_total", domain=name) == 2_000
-    assert told("tidemark_put_bad_events_total", domain=name) == pc.sum(counts["quarantined"]).as_py() > 0
-    assert told("tidemark_refused_puts_total", domain=name) == 0
-    chunks = told("tidemark_chunk_events_count", domain=name)
-    assert told("tidemark_chunk_seconds_count", domain=name) == chunks
-    assert told("tidemark_store_put_seconds_count", domain=name) == chunks
-    labels = {"domain": name, "generation": generation}
-    assert told("tidemark_speed_lag_offsets", **labels) == 0
-    newest = pc.max(rows["append_time"].cast(pa.int64())).as_py() / 1_000_000
-    assert told("tidemark_speed_head_timestamp_seconds", **labels) == newest
 
 
 def test_a_chunk_that_is_put_twice_counts_once_and_as_refused(sandbox, send, speed_store):

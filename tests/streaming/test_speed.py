@@ -5,141 +5,39 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
-import psutil
 import pytest
 import redis
 import yaml
-from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from lake.domain import read_domain
-from lake.errors import BadSettings
-from lake.kernel import Kernel, decode
+from lake.errors import StoreFenced
 from lake.log import Log
 from lake.registry import Registry, written
-from streaming.group_reader import GroupReader
 from streaming.log_reader import Batch
 from streaming.pieces import split
-from streaming.prism import prism
+from streaming.pipeline import PutStates
 from streaming.speed import OTHER_GENERATIONS
-from streaming.states import SegmentStates
 from tests.conftest import Sandbox
-
-
-def heads(store) -> dict[int, int]:
-    return {p: head.next_offset for p, head in store.snapshot().heads.items()}
-
-
-def put_count(store) -> int:
-    return sum(heads(store).values())
-
-
-def stored(store) -> tuple[dict, dict]:
-    """As `Expected`: ranges and decoded states."""
-    segments = store.snapshot().segments
-    ranges = {key: (s.first, s.next) for key, s in segments.items()}
-    return ranges, {key: {v: decode(state) for v, state in s.states.items()} for key, s in segments.items()}
-
-
-def reader(sandbox, store, **options) -> GroupReader:
-    return GroupReader(sandbox.settings, sandbox.domain, store, lambda: ({}, {}), **options)
-
-
-def states(sandbox, store) -> SegmentStates:
-    return SegmentStates(store, Kernel(sandbox.domain), tuple(sandbox.domain.stored_views))
-
-
-def next_chunk(group_reader):
-    while (chunk := group_reader.poll(0.5)) is None:
-        pass
-    return chunk
-
-
-def catch_up(sandbox, store, group_reader, putter) -> int:
-    """What the pipeline does, without a runner, up to the log's end; how many chunks the store refused."""
-    end, refusals = Log(sandbox.settings, sandbox.domain).end(), 0
-    while heads(store) != end:
-        chunk = group_reader.poll(0.1)
-        if chunk is not None and putter.put(chunk):
-            refusals += 1
-            group_reader.close()
-    return refusals
-
-
-def next_segment(sandbox) -> None:
-    """Wait for the clock to come to the next segment."""
-    segment_ms = sandbox.settings.segment_seconds * 1000
-    now = time.time_ns() // 1_000_000
-    time.sleep((segment_ms - now % segment_ms + 20) / 1000)
-
-
-def assert_equal(store, expected) -> None:
-    ranges, found = stored(store)
-    assert ranges == expected.ranges
-    assert found == expected.states
+from tests.streaming.kept import (
+    assert_equal,
+    catch_up,
+    heads,
+    next_chunk,
+    next_segment,
+    reader,
+    states,
+    stored,
+)
 
 
 @pytest.fixture
 def short_segments(make_sandbox):
     """A sandbox with segments of a second, so that a test sees several."""
     return make_sandbox(segment_seconds=1)
-
-
-def test_killed_mid_backlog_and_restarted_the_speed_job_is_exact(
-    short_segments, send, workers, until, speed_store, expected
-):
-    sandbox, store = short_segments, speed_store(short_segments)
-    send(sandbox, 60_000)
-    kills = 0
-    while kills < 2:
-        before, job = put_count(store), workers.start("streaming.speed", sandbox)
-        until(lambda before=before: put_count(store) > before)
-        children = psutil.Process(job.pid).children(recursive=True)
-        job.kill()
-        kills += put_count(store) < 60_000
-        until(lambda children=children: not any(child.is_running() for child in children), 10)
-        if put_count(store) == 60_000:
-            send(sandbox, 60_000, seed=kills + 2)  # too fast to be killed: more to do
-    workers.start("streaming.speed", sandbox)
-    send(sandbox, 2_000, seed=9)
-    end = Log(sandbox.settings, sandbox.domain).end()
-    until(lambda: heads(store) == end)
-    print(f"{kills} kills in the backlog, {sum(end.values())} events, {len(store.snapshot().segments)} segments")
-    assert_equal(store, expected(sandbox))
-
-
-def test_a_topic_made_anew_stops_the_speed_job_by_name(sandbox, send, workers, until, speed_store):
-    send(sandbox, 500)
-    job, store = workers.start("streaming.speed", sandbox), speed_store(sandbox)
-    until(lambda: put_count(store) == 500)
-    admin, name = AdminClient({"bootstrap.servers": sandbox.settings.kafka_bootstrap}), sandbox.domain.topic
-    admin.delete_topics([name])[name].result()
-    assert job.wait(60) == 1
-    assert "LogRecreated" in workers.logs()
-
-
-def test_two_speed_jobs_at_once_fence_each_other_and_the_store_is_exact(
-    short_segments, send, workers, until, speed_store, expected
-):
-    sandbox, store = short_segments, speed_store(short_segments)
-    jobs = [workers.start("streaming.speed", sandbox) for _ in range(2)]
-    sent = 0
-    while "stands elsewhere" not in workers.logs():
-        sent += 1
-        assert sent < 300, "no chunk was refused"
-        send(sandbox, 2_000, seed=sent)
-    end = Log(sandbox.settings, sandbox.domain).end()
-    until(lambda: heads(store) == end)
-    for job in jobs:
-        job.terminate()
-        assert job.wait(30) == 0
-    print(f"{workers.logs().count('stands elsewhere')} chunks refused, {sum(end.values())} events")
-    assert_equal(store, expected(sandbox))
 
 
 def test_one_speed_job_keeps_two_domains_and_begins_anew_when_a_version_has_to_be_kept_too(
@@ -273,7 +171,13 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def test_without_the_prism_binary_the_message_says_how_to_build_it():
-    said = r"TIDEMARK_PRISM_BINARY=/nowhere/prism: .*`make setup` builds it"
-    with pytest.raises(BadSettings, match=said), prism(Path("/nowhere/prism")):
-        pass
+def test_where_a_runner_has_put_the_reader_elsewhere_a_refused_chunk_fails_the_bundle(sandbox, send, speed_store):
+    store = speed_store(sandbox)
+    send(sandbox, 400)
+    ours, another = reader(sandbox, store), reader(sandbox, store)
+    late = next_chunk(ours)
+    assert states(sandbox, store).put(next_chunk(another)) == set()
+    putter = PutStates(lambda: sandbox.settings, sandbox.domain, "a generation that nobody here reads")
+    putter.setup()
+    with pytest.raises(StoreFenced, match="another reader has moved on, and ours runs elsewhere"):
+        list(putter.process(late))

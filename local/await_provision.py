@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+from deltalake.exceptions import DeltaError
 
 from lake.domain import Domain, load_domain
 from lake.errors import LogStopped, TidemarkError, exit_on_error, explain
@@ -50,6 +51,8 @@ def missing_version(settings: Settings, domain: Domain) -> str | None:
         return None if Registry(settings).live(domain.name) else f"no version of '{domain.name}' is live yet"
     except OSError as error:
         return explain(error)
+    except DeltaError as error:
+        return f"{settings.s3_endpoint}: {error}"
 
 
 def _await(asked: Sequence[Callable[[], str | None]], wait_seconds: float) -> None:

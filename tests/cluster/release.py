@@ -74,12 +74,12 @@ class Release:
         return {each["metadata"]["name"]: each["data"] for each in self.get("secrets") if each["type"] == "Opaque"}
 
     def tidemark(self, *arguments: str, seconds: float = 600) -> dict[str, Any]:
-        """What the command line says in JSON, asked in the dashboard's pod."""
+        """What the command line says in JSON, asked in the console."""
         said = self.kubectl(
             "exec",
-            f"deployment/{self.name}-dashboard",
+            f"deployment/{self.name}-console",
             "-c",
-            "dashboard",
+            "console",
             "--",
             "tidemark",
             *arguments,

@@ -39,7 +39,12 @@ _SWITCHES = {
         *("dashboard.ingress.enabled=true", "dashboard.ingress.host=tide.example.com"),
         *("airflow.ingress.enabled=true", "airflow.ingress.host=dags.example.com", "airflow.ingress.tlsSecret=tls"),
     ),
-    "without-extras": ("canary.enabled=false", "airflow.triggerer.enabled=false", "networkPolicy.enabled=false"),
+    "without-extras": (
+        "canary.enabled=false",
+        "console.enabled=false",
+        "airflow.triggerer.enabled=false",
+        "networkPolicy.enabled=false",
+    ),
     "placed": ("scheduling.nodeSelector.pool=lake", "scheduling.priorityClassName=high", "images.pullSecrets={login}"),
     "monitored": ("monitoring.serviceMonitor=true", "monitoring.prometheusRule=true"),
 }

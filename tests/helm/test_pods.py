@@ -11,7 +11,13 @@ from tests.helm.chart import CASES, Pod, objects, pods
 
 _API_USERS = {"jobs", "airflow"}
 # Pods whose work is done when they end, and templates, whose probes are the work of whoever makes them.
-_UNPROBED = ("Job/", "Pod/", "Deployment/tide-tidemark-producer-", "Deployment/tide-tidemark-router")
+_UNPROBED = (
+    "Job/",
+    "Pod/",
+    "Deployment/tide-tidemark-producer-",
+    "Deployment/tide-tidemark-router",
+    "Deployment/tide-tidemark-console",
+)
 
 
 def case_pods() -> list[object]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helm.chart import CASES, matches, objects, of_kind, pods
 
-_PORTLESS = {"migrate", "provision", "producer", "router", "dag-processor", "triggerer", "worker", "test"}
+_PORTLESS = {"migrate", "provision", "producer", "router", "dag-processor", "triggerer", "worker", "console", "test"}
 
 
 def component(labels: dict[str, str]) -> str:
@@ -98,15 +98,41 @@ def reached(found: list, server: str, port: int, client: dict[str, str]) -> bool
         (
             "kafka",
             9092,
-            {"lander", "test", "speed", "router", "canary", "producer", "provision", "dashboard", "scheduler"},
+            {
+                "lander",
+                "console",
+                "test",
+                "speed",
+                "router",
+                "canary",
+                "producer",
+                "provision",
+                "dashboard",
+                "scheduler",
+            },
         ),
         ("kafka", 9093, {"kafka"}),
         (
             "minio",
             9000,
-            {"lander", "speed", "router", "canary", "provision", "dashboard", "scheduler", "dag-processor", "test"},
+            {
+                "lander",
+                "speed",
+                "router",
+                "canary",
+                "provision",
+                "dashboard",
+                "scheduler",
+                "dag-processor",
+                "console",
+                "test",
+            },
         ),
-        ("store", 6379, {"speed", "test", "canary", "dashboard", "lander", "router", "provision", "scheduler"}),
+        (
+            "store",
+            6379,
+            {"speed", "console", "test", "canary", "dashboard", "lander", "router", "provision", "scheduler"},
+        ),
         ("postgres", 5432, {"api-server", "scheduler", "dag-processor", "triggerer", "migrate"}),
         ("scheduler", 8793, {"api-server"}),
     ],

@@ -18,14 +18,14 @@ from datetime import datetime
 from pyspark.sql import SparkSession
 from redis import RedisError
 
-from jobs.carry import unpack
+from jobs.carry import collect, unpack
 from jobs.columns import spark_schema
 from jobs.program import Say, argument_parser, say
 from jobs.report import Built, report
 from jobs.session import start_session
 from jobs.slices import Slice, Span, compute
 from jobs.split import split
-from jobs.tile import commit_tile, take_turn
+from jobs.tile import LARGE_BYTES, commit_large_tile, commit_tile, take_turn
 from jobs.tiling import tiling_of
 from jobs.trim import forget_generations, trim_store
 from lake.cuts import Cut, boundaries_around, format_time, parse_time
@@ -134,8 +134,12 @@ class Build:
         schema = self._kernel.schema(view)
         turn = take_turn(self._settings, self._uri(view), manifest)
         check_unchanged(self._raw, self._version)
-        states = unpack(computed.parcels, view, schema) if manifest.rows and computed.parcels is not None else None
-        commit_tile(session, self._settings, turn, spark_schema(schema), states)
+        if computed.parcels is not None and computed.bytes.get(view, 0) > LARGE_BYTES:
+            states = unpack(computed.parcels, view, schema)
+            commit_large_tile(session, self._settings, turn, spark_schema(schema), states)
+        else:
+            tables = collect(computed.parcels, view) if computed.parcels is not None else []
+            commit_tile(self._settings, turn, schema, self._kernel.merge(view, tables))
         self._done(view, turn.action, manifest, time.monotonic() - began)
 
     def _done(self, view: str, action: str, m: Manifest, seconds: float) -> None:

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from jobs.carry import HELD_BYTES, PARCEL, Buckets, merge_parcels, to_parcels, unpack
+from jobs.carry import HELD_BYTES, PARCEL, Buckets, collect, merge_parcels, to_parcels, unpack
 from jobs.columns import spark_schema
 from jobs.program import Say, argument_parser, say
 from jobs.session import (
@@ -32,7 +32,7 @@ from jobs.session import (
     with_secrets,
     without_secrets,
 )
-from jobs.tile import commit_tile, take_fold
+from jobs.tile import LARGE_BYTES, commit_large_tile, commit_tile, take_fold
 from lake.cuts import format_time, parse_time
 from lake.domain import Domain
 from lake.errors import TidemarkError, TileRefused, exit_on_error
@@ -90,16 +90,19 @@ class Compaction:
         session = self._started()
         parcels = self._parcels(session, view, uri, _files(table, turn.folded)).persist()
         try:
-            rows = parcels.agg(f.sum("rows")).collect()[0][0] or 0
-            manifest = turn.manifest.model_copy(update={"rows": rows, "build_id": secrets.token_hex(8)})
-            schema = self._kernel.schema(view)
-            states = unpack(parcels, view, schema) if rows else None
-            commit_tile(session, self._settings, replace(turn, manifest=manifest), spark_schema(schema), states)
+            [(rows, size)] = parcels.agg(f.sum("rows"), f.sum(f.length("states"))).collect()
+            manifest = turn.manifest.model_copy(update={"rows": rows or 0, "build_id": secrets.token_hex(8)})
+            before, turn, schema = turn.manifest.rows, replace(turn, manifest=manifest), self._kernel.schema(view)
+            if size and size > LARGE_BYTES:
+                states = unpack(parcels, view, schema)
+                commit_large_tile(session, self._settings, turn, spark_schema(schema), states)
+            else:
+                commit_tile(self._settings, turn, schema, self._kernel.merge(view, collect(parcels, view)))
         finally:
             parcels.unpersist()
-        self._say(f"{view}: {len(tiles)} tiles are one, {manifest.span}, {turn.manifest.rows} rows are {rows}")
+        self._say(f"{view}: {len(tiles)} tiles are one, {manifest.span}, {before} rows are {manifest.rows}")
         times = format_time(manifest.t0), format_time(manifest.t1)
-        counts = len(tiles), turn.manifest.rows, rows, manifest.events
+        counts = len(tiles), before, manifest.rows, manifest.events
         self.folded.append(Folded(view, *times, *counts, round(time.monotonic() - began, 1)))
 
     def _parcels(self, session: SparkSession, view: str, uri: str, paths: list[str]) -> DataFrame:

@@ -25,10 +25,10 @@ from lake.errors import TidemarkError, exit_on_error
 from lake.history import checkpoint, tables_below, vacuum
 from lake.kernel import QUARANTINE, Kernel
 from lake.log import Log
+from lake.pins import store_away
 from lake.raw import Raw
 from lake.registry import live_domain
 from lake.retention import Retention, check_retention
-from lake.serving import store_away
 from lake.settings import Settings, load_settings
 from lake.stored_views import StoredVersion, stored_versions
 from lake.tables import open_table

@@ -53,11 +53,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Slice:
-    """A computed span: parcels of states (None without events), rows of each view, counts over all partitions."""
+    """A computed span: parcels of states (None without events), their sizes by view, counts over all partitions."""
 
     span: Span
     parcels: DataFrame | None
     rows: dict[str, int]
+    bytes: dict[str, int] = field(default_factory=dict)
+    """Of each view's states, encoded."""
     events: int = 0
     good: int = 0
     quarantined: int = 0
@@ -84,14 +86,16 @@ def compute(
     try:
         marks = _marks(session, domain, raw, version, span, announced)
         parcels = _carried(session, _task_files(raw, domain, version, span), marks).persist()
-        totals = parcels.groupBy("view").agg(f.sum("rows").alias("rows")).collect()
+        sizes = f.sum("rows").alias("rows"), f.sum(f.length("states")).alias("bytes")
+        totals = {row["view"]: row for row in parcels.groupBy("view").agg(*sizes).collect()}
     except (Py4JJavaError, PySparkException) as error:
         raise _named(error) from error
     check_runs(join_runs(collect(parcels, RUNS)), span.start, span.end, raw.uri)
     counted = Kernel(domain).merge(COUNTS, collect(parcels, COUNTS)).to_pylist()
     sums = {name: sum(row[name] for row in counted) for name in _COUNTED}
     after = marks.timeline.after(span.end) if marks.timeline else announced
-    result = Slice(span, parcels, {row["view"]: row["rows"] for row in totals}, **sums, announced=after)
+    rows, encoded = ({view: row[column] for view, row in totals.items()} for column in ("rows", "bytes"))
+    result = Slice(span, parcels, rows, encoded, **sums, announced=after)
     _check_sum(result, raw)
     return result
 

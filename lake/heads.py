@@ -13,8 +13,8 @@ from lake.cuts import Cut, upper
 from lake.domain import Domain
 from lake.kernel import Kernel
 from lake.marts import built_tiles
+from lake.pins import meet
 from lake.registry import Registry
-from lake.serving import meet
 from lake.settings import Settings
 from lake.store import SpeedStore
 

@@ -40,7 +40,7 @@ KERNEL_VERSION = 3
 _LARGE_BYTES = 16 << 10
 # DuckDB's optimizer lifts an expression that occurs twice out of its TRY, where one odd event then stops the query.
 # What `parse` repeats cannot fail, so there it may share.
-_NO_SHARING = "SET disabled_optimizers = 'common_subexpressions'"
+NO_SHARING = "SET disabled_optimizers = 'common_subexpressions'"
 _SHARING = "SET disabled_optimizers = ''"
 
 
@@ -59,7 +59,7 @@ class Kernel:
         self._db = duckdb.connect(config={"threads": 1, "memory_limit": memory_limit})
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.execute(MACROS)
-        self._db.execute(_NO_SHARING)
+        self._db.execute(NO_SHARING)
         self._joins = Joins(self._db, domain, dimensions)
         self._db.register("batch", self._joins.with_versions(RAW_SCHEMA.empty_table()))
         self._parse = parse_sql(domain, "batch")
@@ -110,7 +110,7 @@ class Kernel:
         try:
             self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
         finally:
-            self._db.execute(_NO_SHARING)
+            self._db.execute(NO_SHARING)
 
     def keyed(self, batch: pa.Table) -> pa.Table:
         """Raw records with what they are joined on, one column `key_of(dimension)` for each dimension."""

@@ -38,7 +38,7 @@ class LiveServing:
         with self._lock:
             if self._current is None:
                 live = self._registry.live(self._declared.name)
-                self._current = Serving(self._settings, live.domain if live else self._declared)
+                self._current = Serving(self._settings, live.domain if live else self._declared, copies=True)
                 self._looked = time.monotonic()
             elif time.monotonic() - self._looked > _LOOK_SECONDS:
                 self._look(self._current)
@@ -60,7 +60,7 @@ class LiveServing:
         if live is None or live.domain == current.domain:
             self._next = None
         elif self._next is None or self._next.domain != live.domain:
-            self._next = Serving(self._settings, live.domain)
+            self._next = Serving(self._settings, live.domain, copies=True)
 
     @staticmethod
     def _is_ready(current: Serving, following: Serving) -> bool:

@@ -12,7 +12,8 @@ and states.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -122,7 +123,9 @@ class MartSnapshot:
 
     version: int
     tiles: list[Manifest]
-    states: list[pa.Table] = field(repr=False)
+    files: list[tuple[str, ...]]
+    """Of each tile, the data files that hold it. Their names never come again with other contents."""
+    read: Callable[[Manifest, tuple[str, ...]], pa.Table] = field(repr=False)
 
     @cached_property
     def frontier(self) -> datetime:
@@ -134,9 +137,14 @@ class MartSnapshot:
         """cut(frontier): the offsets before it are in the tiles, those from it on are the speed layer's."""
         return self.tiles[-1].cut_end if self.tiles else {}
 
+    @property
+    def states(self) -> list[pa.Table]:
+        """Each tile's states, read now. Raises MartDamaged."""
+        return [self.read(tile, files) for tile, files in zip(self.tiles, self.files, strict=True)]
+
 
 class Mart:
-    """One view's mart, read; data files are immutable, so each is read once and kept."""
+    """One view's mart, read. Manifests are read with a version, states when they are asked for."""
 
     def __init__(self, settings: Settings, domain: str, view: str, schema: pa.Schema, definition_hash: str) -> None:
         self.uri = mart_uri(settings, domain, view, definition_hash)
@@ -144,8 +152,7 @@ class Mart:
         self._schema = schema
         self._definition_hash = definition_hash
         self._table: DeltaTable | None = None
-        self._files: dict[str, pa.Table] = {}
-        self._snapshot = MartSnapshot(-1, [], [])
+        self._snapshot = MartSnapshot(-1, [], [], self.read)
 
     def snapshot(self) -> MartSnapshot:
         """The newest version. A mart that was never built is an empty one. Raises MartDamaged."""
@@ -157,28 +164,47 @@ class Mart:
             self._snapshot = self._load(self._table)
         return self._snapshot
 
-    def _load(self, table: DeltaTable) -> MartSnapshot:
-        files: dict[str, pa.Table] = {}
-        by_tile: dict[str, list[pa.Table]] = {}
-        for file in data_files(table):
-            path = file["path"]
-            files[path] = self._files[path] if path in self._files else self._read(path)
-            by_tile.setdefault(file[f"partition.{TILE}"], []).append(files[path])
-        self._files = files
-        ours = {
-            manifest.tile: (manifest, states)
-            for tile, tables in by_tile.items()
-            for manifest, states in [_tile(tile, tables)]
-            if manifest.definition_hash == self._definition_hash
-        }
-        run = unbroken(manifest for manifest, _ in ours.values())
-        return MartSnapshot(
-            table.version(), run, [ours[m.tile][1].select(self._schema.names).cast(self._schema) for m in run]
-        )
+    def read(self, manifest: Manifest, files: tuple[str, ...]) -> pa.Table:
+        """One tile's states, in the view's schema. Raises MartDamaged if they are not what the manifest says."""
+        tables = [self._read(path, None) for path in files]
+        rows = pa.concat_tables(tables, promote_options="permissive")
+        states = rows.filter(rows[MANIFEST].is_null()).drop_columns([MANIFEST])
+        if len(states) != manifest.rows:
+            raise MartDamaged(
+                f"tile {manifest.tile} of {self.uri} holds {len(states)} rows, its manifest says {manifest.rows} for "
+                f"{manifest.span}; somebody changed the table; rebuild the mart from raw"
+            )
+        return states.select(self._schema.names).cast(self._schema)
 
-    def _read(self, path: str) -> pa.Table:
+    def _load(self, table: DeltaTable) -> MartSnapshot:
+        paths: dict[str, list[str]] = {}
+        for file in data_files(table):
+            paths.setdefault(file[f"partition.{TILE}"], []).append(file["path"])
+        manifests = {tile: self._manifest(tile, files) for tile, files in paths.items()}
+        run = unbroken(m for m in manifests.values() if m.definition_hash == self._definition_hash)
+        return MartSnapshot(table.version(), run, [tuple(sorted(paths[m.tile])) for m in run], self.read)
+
+    def _manifest(self, tile: str, files: list[str]) -> Manifest:
+        found = [manifest for path in files for manifest in self._manifests(path)]
+        if len(found) != 1 or found[0].tile != tile:
+            told = ", ".join(manifest.tile for manifest in found) or "none"
+            raise MartDamaged(
+                f"tile {tile} of {self.uri} has manifests of {told} instead of its own; rebuild the mart from raw"
+            )
+        return found[0]
+
+    def _manifests(self, path: str) -> tuple[Manifest, ...]:
+        with self._damaged(path):
+            return _manifests_of(self._settings, self.uri, path)
+
+    def _read(self, path: str, columns: list[str] | None) -> pa.Table:
+        with self._damaged(path):
+            return read_file(self._settings, self.uri, path, columns)
+
+    @contextmanager
+    def _damaged(self, path: str) -> Iterator[None]:
         try:
-            return read_file(self._settings, self.uri, path, None)
+            yield
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise MartDamaged(f"{self.uri}/{path} cannot be read ({error}); rebuild the mart from raw") from error
 
@@ -235,18 +261,3 @@ def _manifests_of(settings: Settings, uri: str, path: str) -> tuple[Manifest, ..
     """Those in one data file; it never changes, so it is read once: a build asks for all tiles several times."""
     rows = read_file(settings, uri, path, [MANIFEST])
     return tuple(Manifest.model_validate_json(m) for m in rows[MANIFEST].drop_null().to_pylist())
-
-
-def _tile(name: str, tables: list[pa.Table]) -> tuple[Manifest, pa.Table]:
-    rows = pa.concat_tables(tables, promote_options="permissive")
-    told = rows[MANIFEST].drop_null().to_pylist()
-    if len(told) != 1:
-        raise MartDamaged(f"tile {name} has {len(told)} manifests instead of one; rebuild the mart from raw")
-    manifest = Manifest.model_validate_json(told[0])
-    states = rows.filter(rows[MANIFEST].is_null()).drop_columns([MANIFEST])
-    if len(states) != manifest.rows or manifest.tile != name:
-        raise MartDamaged(
-            f"tile {name} holds {len(states)} rows, its manifest says {manifest.rows} for {manifest.span}; "
-            "somebody changed the table; rebuild the mart from raw"
-        )
-    return manifest, states

@@ -115,22 +115,20 @@ def _grouped(
     order = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in names)}" if names else ""
     if not maps:
         return _by_keys(names, as_columns(plain), f'({rows}) AS ":rows"') + order
-    whole = _by_keys(names, as_columns(plain or {":count": "count(*)"}), '":rows"')
-    steps = [f'":rows" AS ({rows})', f'":whole" AS ({whole})']
-    joins = ""
+    # Each part is grouped by itself, and what belongs to a key is put side by side by grouping again: a condition on
+    # keys passes a GROUP BY on its way down to the rows, but no join whose keys may be NULL.
+    parts = [_by_keys(names, as_columns(plain or {":count": "count(*)"}), '":rows"')]
     for name, (bucket, aggregate) in maps.items():
-        source = f'({opened[name]}) AS ":opened"' if opened else '":rows"'
-        parts = _select([*names, f'{bucket} AS ":bucket"', f'{aggregate} AS ":part"'], source)
-        parts += f""" WHERE ":bucket" IS NOT NULL GROUP BY {", ".join([*names, '":bucket"'])}"""
-        listed = as_columns({":parts": """list({'bucket': ":bucket", 'part': ":part"} ORDER BY ":bucket")"""})
-        gathered = _by_keys(names, listed, f'({parts}) AS ":gathered"')
-        steps.append(f'":map {name}" AS ({gathered})')
-        same = " AND ".join(f'":whole".{c} IS NOT DISTINCT FROM ":map {name}".{c}' for c in names) or "true"
-        joins += f' LEFT JOIN ":map {name}" ON {same}'
-    shown = [f'coalesce(":map {n}".":parts", []) AS "{n}"' if n in maps else f'":whole"."{n}"' for n in columns]
-    keyed = [f'":whole".{c}' for c in names]
-    end = f" ORDER BY {', '.join(f'{c} NULLS FIRST' for c in keyed)}" if names else ""
-    return f"WITH {', '.join(steps)} " + _select([*keyed, *shown], '":whole"') + joins + end
+        source = f"({opened[name]})" if opened else '":rows"'
+        counted = _select([*names, f'{bucket} AS ":bucket"', f'{aggregate} AS ":part"'], f'{source} AS ":opened"')
+        counted += f""" WHERE ":bucket" IS NOT NULL GROUP BY {", ".join([*names, '":bucket"'])}"""
+        listed = as_columns({name: """list({'bucket': ":bucket", 'part': ":part"} ORDER BY ":bucket")"""})
+        parts.append(_by_keys(names, listed, f'({counted}) AS ":counted"'))
+    beside = {
+        name: f'coalesce(any_value("{name}"), [])' if name in maps else f'any_value("{name}")' for name in columns
+    }
+    gathered = _by_keys(names, as_columns(beside), f'({" UNION ALL BY NAME ".join(parts)}) AS ":parts"')
+    return f'WITH ":rows" AS ({rows}) {gathered}{order}'
 
 
 def _by_keys(names: Sequence[str], aggregates: Sequence[str], source: str) -> str:

@@ -12,7 +12,7 @@ import redis
 
 from lake.erasure import NotErased
 from lake.errors import TidemarkError
-from lake.serving import store_away
+from lake.pins import store_away
 from lake.settings import Settings
 from lake.store import SpeedStore, stored_generations
 from lake.stored_views import StoredVersion

@@ -15,7 +15,10 @@ information_schema, SHOW) finds all of them, with the catalogue as comments; tho
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -25,9 +28,12 @@ from lake.domain import Domain
 from lake.errors import TidemarkError
 from lake.expressions import nearest
 from lake.external import External
+from lake.kernel import NO_SHARING
 from lake.live import LiveServing
+from lake.measures import MACROS
+from lake.merged import LAYERS, MergedTables
 from lake.raw import Raw
-from lake.serving import Answer, Serving
+from lake.serving import COPIES, Serving
 from lake.settings import Settings
 
 _CATALOGUE = ("domains", "dimensions", "views", "columns")
@@ -36,7 +42,12 @@ _TEXT = re.compile(r"'(?:[^']|'')*'")
 _WORD = re.compile(r"[\w.]+")
 _EXTERNAL = re.compile(r"\bexternal\.\w+(?:@\d+)?")
 _ABOUT_TABLES = re.compile(r"\b(duckdb_\w+|information_schema|show|pg_catalog|sqlite_master)\b", re.IGNORECASE)
-_LAYERS = {"": "", "marts.": "the batch layer alone, up to the frontier", "speed.": "the speed layer alone, from there"}
+_READING = ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN])
+_TOLD_OF_LAYERS = {
+    "": "",
+    "marts.": "the batch layer alone, up to the frontier",
+    "speed.": "the speed layer alone, from there",
+}
 
 
 class Prompt:
@@ -47,6 +58,10 @@ class Prompt:
         self._domains = dict(domains)
         self._servings: dict[str, LiveServing] = {}
         self._external = External(settings)
+        self._merged: dict[str, MergedTables] = {}
+        self._number = 0
+        self._lock = threading.Lock()
+        self._db = _database(settings.home / COPIES)
         self._catalogued: tuple[list[Domain], Catalogue] | None = None
 
     @property
@@ -56,36 +71,78 @@ class Prompt:
     @property
     def tables(self) -> list[str]:
         """Every name a query may use, but for external data, which is in the lake (`tidemark external list`)."""
-        views = [f"{schema}{view}" for view in self._owners for schema in _LAYERS]
+        views = [f"{schema}{view}" for view in self._owners for schema in LAYERS]
         records = [f"{schema}.{domain}" for domain in self._domains for schema in ("raw", "quarantine")]
         return views + records + [f"catalog.{name}" for name in _CATALOGUE]
 
     def query(self, statement: str) -> pa.Table:
         """The rows of a SELECT. Raises TidemarkError with what is wrong with the statement."""
-        for domain in self._servings:
-            self.serving(domain)  # another version of it may be live by now, with other views
-        with duckdb.connect() as db:
-            db.execute("SET TimeZone = 'UTC'")
-            for schema in _SCHEMAS:
-                db.execute(f"CREATE SCHEMA {schema}")
+        named = self._named(statement)
+        with self._reading([name for name in named if self._owner(name)]) as merged:
             try:
-                answers: dict[str, tuple[Serving, Answer]] = {}
-                named = self._named(statement)
-                for name in named:
-                    _create(db, name, self._table(name, answers))
-                if _ABOUT_TABLES.search(statement):
-                    for name in self.tables:
-                        if name not in named:
-                            _create(db, name, self._empty(name))
-                    for comment in self._comments():
-                        db.execute(comment)
-                # Tables are copied in by now; a query has no business with this machine's files.
-                db.execute("SET enable_external_access = false")
-                return db.sql(statement).to_arrow_table()
+                if all(map(self._owner, named)) and self._only_reads(statement):
+                    return merged.sql(statement).to_arrow_table()
+                return self._query_copied(statement, named, merged)
             except duckdb.CatalogException as error:
                 raise TidemarkError(f"{error}\ntables: {', '.join(self.tables)}") from None
             except (duckdb.Error, AttributeError) as error:
                 raise TidemarkError(f"this is not a query that returns rows: {error}") from None
+
+    def _query_copied(self, statement: str, named: list[str], merged: duckdb.DuckDBPyConnection) -> pa.Table:
+        """In a database of its own, which may be told anything."""
+        with duckdb.connect() as db:
+            db.execute("SET TimeZone = 'UTC'")
+            for schema in _SCHEMAS:
+                db.execute(f"CREATE SCHEMA {schema}")
+            for name in named:
+                _create(db, name, merged.table(name).to_arrow_table() if self._owner(name) else self._table(name))
+            if _ABOUT_TABLES.search(statement):
+                for name in self.tables:
+                    if name not in named:
+                        _create(db, name, self._empty(name))
+                for comment in self._comments():
+                    db.execute(comment)
+            # Tables are copied in by now; a query has no business with this machine's files.
+            db.execute("SET enable_external_access = false")
+            return db.sql(statement).to_arrow_table()
+
+    @contextmanager
+    def _reading(self, names: list[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that sees all domains' views that are named, each domain at one moment."""
+        with self._lock:
+            for domain in self._servings:
+                self.serving(domain)  # another version of it may be live by now, with other views
+            views: dict[str, set[str]] = {}
+            for name in names:
+                views.setdefault(self._owners[name.rpartition(".")[2]], set()).add(name.rpartition(".")[2])
+            for domain, wanted in views.items():
+                self._tables_of(domain).bring(wanted)
+            cursor = self._db.cursor()
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT count(*) FROM moment").fetchall()  # the transaction's moment is now
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def _tables_of(self, domain: str) -> MergedTables:
+        serving, tables = self.serving(domain), self._merged.get(domain)
+        if tables is None or tables.serving is not serving:
+            if tables:
+                tables.drop()
+            self._number += 1
+            tables = self._merged[domain] = MergedTables(self._db, serving, f"{domain} {self._number}")
+        return tables
+
+    def _owner(self, name: str) -> str | None:
+        """The domain of a view, also as one layer's; None for other tables."""
+        schema, dot, view = name.rpartition(".")
+        return self._owners.get(view) if schema + dot in LAYERS else None
+
+    @staticmethod
+    def _only_reads(statement: str) -> bool:
+        kinds = [found.type for found in duckdb.extract_statements(statement)]
+        return kinds in _READING and not _ABOUT_TABLES.search(statement)
 
     def serving(self, domain: str) -> Serving:
         """The domain's serving, kept between statements; another one after another version was promoted."""
@@ -111,7 +168,7 @@ class Prompt:
         words = set(_WORD.findall(text))
         return [name for name in self.tables if name in words] + sorted(set(_EXTERNAL.findall(text)))
 
-    def _table(self, name: str, answers: dict[str, tuple[Serving, Answer]]) -> pa.Table:
+    def _table(self, name: str) -> pa.Table:
         schema, _, table = name.rpartition(".")
         match schema:
             case "raw":
@@ -124,13 +181,7 @@ class Prompt:
             case "external":
                 bare, _, version = table.partition("@")
                 return self._external.table(bare, int(version) if version else None)
-        if table not in answers:
-            serving = self.serving(self._owners[table])
-            answers[table] = serving, serving.answer(table)
-        serving, answer = answers[table]
-        if not schema:
-            return serving.values(answer)
-        return serving.present(table, {"marts": answer.batch, "speed": answer.speed}[schema])
+        raise TidemarkError(f"no table '{name}'")
 
     def _empty(self, name: str) -> pa.Table:
         """The table without its rows; nothing but the definitions is asked for it."""
@@ -158,11 +209,28 @@ class Prompt:
         for view in self._owners:
             entry = self.catalogue.entry(view)
             owner = f"owner: {entry.owner}" if entry.owner else ""
-            for schema, layer in _LAYERS.items():
+            for schema, layer in _TOLD_OF_LAYERS.items():
                 told = "; ".join(part for part in (entry.description, layer, owner) if part)
                 yield _comment("TABLE", schema + view, told)
                 comments = {column.name: column.comment for column in entry.columns}
                 yield from _column_comments(schema + view, list(comments), comments)
+
+
+def _database(readable: Path) -> duckdb.DuckDBPyConnection:
+    """Where merged views are: what it is asked cannot reach this machine's files, or change a setting."""
+    db = duckdb.connect(config={"threads": 2, "memory_limit": "2GB"})
+    db.execute("SET GLOBAL TimeZone = 'UTC'")
+    db.execute(MACROS)
+    for schema in _SCHEMAS:
+        db.execute(f"CREATE SCHEMA {schema}")
+    db.execute("CREATE TABLE moment (seen BIGINT)")
+    db.execute(NO_SHARING)
+    db.execute("SET parquet_metadata_cache = true")
+    db.execute(f"SET temp_directory = '{readable}/spilled'")
+    db.execute(f"SET allowed_directories = ['{readable}']")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET lock_configuration = true")
+    return db
 
 
 def _create(db: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:

@@ -57,6 +57,13 @@ def _open_file(settings: Settings, uri: str, path: str) -> pq.ParquetFile:
     return pq.ParquetFile(address, filesystem=filesystem(settings))
 
 
+def write_file(settings: Settings, uri: str, path: str, rows: pa.Table) -> int:
+    """Write a data file that no commit names yet; its bytes."""
+    address, lake = f"{uri}/{path}".removeprefix("s3://"), filesystem(settings)
+    pq.write_table(rows, address, filesystem=lake, compression="zstd")
+    return lake.get_file_info(address).size
+
+
 @lru_cache(maxsize=8)  # a new one would connect anew for each file
 def filesystem(settings: Settings) -> fs.FileSystem:
     """The lake's bucket for Arrow; paths are bucket/key. Safe to share between threads."""

@@ -18,9 +18,10 @@ from lake.errors import MartDamaged, MissingCoverage
 from lake.kernel import COUNTS, QUARANTINE, Kernel
 from lake.log import Log
 from lake.marks import marks_of
+from lake.pins import store_away
 from lake.raw import Raw
 from lake.recompute import Recompute, records
-from lake.serving import Answer, Serving, store_away
+from lake.serving import Answer, Serving
 from lake.settings import Settings
 
 _EXAMPLES = 5

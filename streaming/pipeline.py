@@ -36,8 +36,8 @@ from streaming.states import SegmentStates
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.02
-# How much longer than a chunk took the next one is gathered, times the readers that share the process; a backlog fills
-# a chunk at once and never waits.
+# How much longer than a chunk's CPU time the next one is gathered, times the readers that share the process; a backlog
+# fills a chunk at once and never waits.
 _REST = 3
 # After so long a bundle hands the rest back to the runner, which starts it again at once.
 _BUNDLE_SECONDS = 1.0
@@ -90,10 +90,11 @@ class ReadGroup(beam.DoFn):
                 if not tracker.try_claim(_ordered(reader.positions)):
                     reader.close()
                     return
-                begun = time.monotonic()
+                begun = time.thread_time()
                 yield TimestampedValue(chunk, Timestamp(time.time()))
-                # A chunk costs the same for few events as for many, so a slow stream is left to gather some.
-                seconds = max(seconds, _REST * len(_readers) * (time.monotonic() - begun))
+                # A chunk costs the same for few events as for many, so a slow stream is left to gather some: by the
+                # time it worked, not the time it waited, or a busy machine would make it rest the longer.
+                seconds = max(seconds, _REST * len(_readers) * (time.thread_time() - begun))
             watermark.set_watermark(Timestamp(time.time()))
         tracker.defer_remainder(Duration(0))
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,9 @@ from subprocess import PIPE
 import pyarrow as pa
 import pytest
 
-from jobs import tile
+from jobs import build_mart, tile
 from jobs.columns import spark_schema
-from jobs.tile import commit_tile, take_turn
+from jobs.tile import commit_large_tile, commit_tile, take_turn
 from lake.cuts import EPOCH, count
 from lake.errors import NotSealed, RawDamaged, TileRefused
 from lake.kernel import COUNTS, Kernel
@@ -27,6 +28,7 @@ from tests.jobs.conftest import NINE
 
 ROOT = Path(__file__).parents[2]
 VIEW = "revenue_by_country_hour"
+Commit = Callable[[tile.Turn], None]
 TEN, ELEVEN = NINE + timedelta(hours=1), NINE + timedelta(hours=2)
 
 
@@ -68,6 +70,21 @@ def test_two_slices_hold_the_kernels_states_and_their_counts_add_up_to_their_off
         assert manifest.events == manifest.good + manifest.quarantined + manifest.markers
     assert [m.markers for m in _mart(sandbox).snapshot().tiles] == [0, sandbox.domain.partitions]
     assert _mart(sandbox).snapshot().tiles[0].quarantined > 0
+
+
+@pytest.mark.parametrize("large", [(0, 1), (1, 0)])
+def test_states_too_large_for_this_process_are_written_by_spark_beside_the_others(
+    sandbox, landed, build, monkeypatch, large
+):
+    _two_hours(landed)
+    for t1, by_spark in zip((NINE, TEN), large, strict=True):
+        monkeypatch.setattr(build_mart, "LARGE_BYTES", 0 if by_spark else 32 << 20)
+        build(t1)
+    for t0, t1 in ((EPOCH, NINE), (NINE, TEN)):
+        assert {b.action for b in build(t1, t0)} == {"replace"}
+    for view in Kernel(sandbox.domain).names:
+        if view != COUNTS:
+            assert _served(sandbox, view).equals(_expected(sandbox, landed, view, TEN)), view
 
 
 def test_a_slice_rebuilt_twice_keeps_its_rows_and_a_build_without_t0_finds_it_done(sandbox, landed, build):
@@ -148,54 +165,59 @@ def _turn(sandbox, landed, t0, t1, build_id: str) -> tile.Turn:
     return take_turn(sandbox.settings, uri, manifest)
 
 
-def _commit(sandbox, spark, turn: tile.Turn) -> None:
-    commit_tile(spark, sandbox.settings, turn, spark_schema(Kernel(sandbox.domain).schema(VIEW)), None)
+@pytest.fixture(params=["by delta-rs", "by Spark"])
+def commit(request, sandbox, spark) -> Commit:
+    """Commits a tile without rows."""
+    schema = Kernel(sandbox.domain).schema(VIEW)
+    if request.param == "by Spark":
+        return lambda turn: commit_large_tile(spark, sandbox.settings, turn, spark_schema(schema), None)
+    return lambda turn: commit_tile(sandbox.settings, turn, schema, schema.empty_table())
 
 
-def _commit_after(wait, *arguments) -> None:
+def _commit_after(wait, commit: Commit, turn: tile.Turn) -> None:
     wait()
-    _commit(*arguments)
+    commit(turn)
 
 
-def test_a_zombie_that_commits_after_its_retry_is_refused(sandbox, landed, spark):
+def test_a_zombie_that_commits_after_its_retry_is_refused(sandbox, landed, commit):
     _two_hours(landed)
     zombie = _turn(sandbox, landed, EPOCH, NINE, "zombie")
-    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, TEN, "retry"))
+    commit(_turn(sandbox, landed, EPOCH, TEN, "retry"))
     with pytest.raises(TileRefused, match="another build"):
-        _commit(sandbox, spark, zombie)
+        commit(zombie)
     assert _spans(sandbox) == ["[1970-01-01T00:00:00Z, 2026-11-21T10:00:00Z)"]
 
 
-def test_without_the_transaction_id_a_zombie_takes_back_the_frontier(sandbox, landed, spark, monkeypatch):
+def test_without_the_transaction_id_a_zombie_takes_back_the_frontier(sandbox, landed, commit, monkeypatch):
     _two_hours(landed)
     zombie = _turn(sandbox, landed, EPOCH, NINE, "zombie")
-    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, TEN, "retry"))
+    commit(_turn(sandbox, landed, EPOCH, TEN, "retry"))
     monkeypatch.setattr(tile.Turn, "guard", {})
-    _commit(sandbox, spark, zombie)
+    commit(zombie)
     assert _spans(sandbox) == ["[1970-01-01T00:00:00Z, 2026-11-21T09:00:00Z)"]
 
 
-def test_of_two_builders_that_commit_at_the_same_moment_one_is_refused(sandbox, landed, spark):
+def test_of_two_builders_that_commit_at_the_same_moment_one_is_refused(sandbox, landed, commit):
     _two_hours(landed)
     for round_ in range(2):  # the first one makes the table
         turns = [_turn(sandbox, landed, EPOCH, NINE, f"{round_}{name}") for name in "ab"]
         together = threading.Barrier(2)
         with ThreadPoolExecutor(2) as pool:
-            commits = [pool.submit(_commit_after, together.wait, sandbox, spark, turn) for turn in turns]
+            commits = [pool.submit(_commit_after, together.wait, commit, turn) for turn in turns]
         refused = [t.manifest.build_id for t, c in zip(turns, commits, strict=True) if c.exception()]
         assert {type(c.exception()) for c in commits} == {type(None), TileRefused}
         [kept] = _mart(sandbox).snapshot().tiles
         assert {kept.build_id, *refused} == {f"{round_}a", f"{round_}b"}
 
 
-def test_a_commit_that_is_no_builders_does_not_stop_a_builder(sandbox, landed, spark):
+def test_a_commit_that_is_no_builders_does_not_stop_a_builder(sandbox, landed, spark, commit):
     _two_hours(landed)
-    _commit(sandbox, spark, _turn(sandbox, landed, EPOCH, NINE, "first"))
+    commit(_turn(sandbox, landed, EPOCH, NINE, "first"))
     turn = _turn(sandbox, landed, NINE, TEN, "second")
     uri = turn.uri.replace("s3://", "s3a://")
     spark.sql(f"alter table delta.`{uri}` set tblproperties ('note' = 'x')")
     assert turn.version == 1
-    _commit(sandbox, spark, turn)
+    commit(turn)
     assert len(_spans(sandbox)) == 2
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from deltalake import CommitProperties, Transaction, write_deltalake
 from jobs import compact_marts as job
 from jobs import tile
 from jobs.build_mart import Build
-from jobs.columns import spark_schema
 from jobs.compact_marts import Compaction
 from jobs.report import Built
 from jobs.tile import commit_tile, take_turn
@@ -141,18 +141,17 @@ def test_a_rerun_of_a_folded_slice_is_refused_and_the_whole_tile_it_names_can_be
 
 @dataclass(frozen=True)
 class Few:
-    """Three tiles; the first two are of one day that is past. `spark` commits."""
+    """Three tiles; the first two are of one day that is past."""
 
     sandbox: Sandbox
-    spark: object
     uri: str
 
     def commit(self, like: Manifest, **changes: object) -> None:
         """As a builder, a tile without states."""
         manifest = like.model_copy(update={"rows": 0, **changes})
         turn = take_turn(self.sandbox.settings, self.uri, manifest)
-        schema = spark_schema(Kernel(self.sandbox.domain).schema(VIEW))
-        commit_tile(self.spark, self.sandbox.settings, turn, schema, None)
+        schema = Kernel(self.sandbox.domain).schema(VIEW)
+        commit_tile(self.sandbox.settings, turn, schema, schema.empty_table())
 
     def rebuild(self) -> None:
         self.commit(tiles(self.sandbox)[1], build_id="rebuilt")
@@ -165,8 +164,10 @@ class Few:
         assert compact(self.sandbox).refused == []
 
 
-@pytest.fixture
-def few(sandbox, spark) -> Few:
+@pytest.fixture(params=["by delta-rs", "by Spark"])
+def few(request, sandbox, spark, monkeypatch) -> Few:
+    if request.param == "by Spark":
+        monkeypatch.setattr(job, "LARGE_BYTES", 0)
     kernel, source = Kernel(sandbox.domain), random.Random(1)
     definition = kernel.definition_hash(VIEW)
     uri = mart_uri(sandbox.settings, sandbox.domain.name, VIEW, definition)
@@ -193,19 +194,21 @@ def few(sandbox, spark) -> Few:
             storage_options=sandbox.settings.storage_options(),
             commit_properties=CommitProperties(app_transactions=[Transaction(tile.TRANSACTION, number)]),
         )
-    return Few(sandbox, spark, uri)
+    return Few(sandbox, uri)
 
 
 def disturb(monkeypatch, other: Callable[[], None]) -> None:
     """Let `other` commit once a fold has read its tiles."""
-    commit = job.commit_tile
+    commits = {name: getattr(job, name) for name in ("commit_tile", "commit_large_tile")}
 
-    def later(*arguments: object) -> None:
-        monkeypatch.setattr(job, "commit_tile", commit)
+    def later(commit: Callable[..., None], *arguments: object) -> None:
+        for name, original in commits.items():
+            monkeypatch.setattr(job, name, original)
         other()
         commit(*arguments)
 
-    monkeypatch.setattr(job, "commit_tile", later)
+    for name, commit in commits.items():
+        monkeypatch.setattr(job, name, partial(later, commit))
 
 
 @pytest.mark.parametrize("who", ["rebuild", "append", "fold"])

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from lake.errors import MissingCoverage
-from lake.serving import meet
+from lake.pins import meet
 from lake.store import Piece, Resume, SpeedStore
 
 TOPIC = "topic-1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lake.errors import MissingCoverage
-from lake.serving import meet
+from lake.pins import meet
 from lake.store import Resume, StoredSegment, StoreSnapshot
 
 

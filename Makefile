@@ -5,10 +5,14 @@ CACHE      := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemark
 UV         := $(or $(shell command -v uv),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
 ENV        := .venv/.complete
 PYTHON     := .venv/bin/python
-SOURCES    := $(wildcard dags dashboard jobs lake local streaming tests)
+SOURCES    := $(wildcard dags dashboard helm jobs lake local streaming tests)
+IMAGES     := app airflow kafka minio store postgres
+VERSION    := 0.1.0
+BUILDER    ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup demo down status clean check format laws faults bench-batch bench-speed backfill test
+.PHONY: help doctor setup demo down status clean check format laws faults bench-batch bench-speed backfill test \
+        images kind cluster-test helm-readme
 
 help: ## this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -37,7 +41,7 @@ clean: $(ENV) ## stop everything and remove its data
 check: $(ENV) ## lint, format, types
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m ruff format --check $(SOURCES)
-	$(PYTHON) -m mypy $(filter-out tests,$(SOURCES))
+	$(PYTHON) -m mypy $(filter-out tests helm,$(SOURCES))
 
 format: $(ENV) ## format the code
 	$(PYTHON) -m ruff check --fix $(SOURCES)
@@ -57,6 +61,27 @@ bench-speed: setup ## what the speed layer costs, beside others that do its work
 
 backfill: setup ## thirty past slices, backfilled by Airflow, are the table of thirty built in time order: half an hour
 	$(PYTHON) -m pytest tests/dags/backfill_of_30.py
+
+images: ## the chart's images; BUILDER=podman, BASE=an image with Debian 12
+	for image in $(IMAGES); do \
+	  $(BUILDER) build $(if $(BASE),--build-arg BASE=$(BASE)) -f helm/images/Dockerfile --target $$image \
+	    -t docker.io/tidemark/$$image:$(VERSION) . || exit 1; \
+	done
+
+kind: $(ENV) images ## the small profile on a cluster of kind's, proven; needs Docker, kind and kubectl
+	kind get clusters | grep -qx tidemark || kind create cluster --name tidemark
+	kind load docker-image --name tidemark $(IMAGES:%=docker.io/tidemark/%:$(VERSION))
+	$(PYTHON) -m local.build_tool helm $(CACHE)/bin
+	$(CACHE)/bin/helm --kube-context kind-tidemark upgrade --install tidemark helm/tidemark \
+	  -f helm/tidemark/values-kind.yaml --wait --wait-for-jobs --timeout 25m
+	$(CACHE)/bin/helm --kube-context kind-tidemark test tidemark --timeout 25m
+
+cluster-test: $(ENV) ## install on the cluster of KUBECONFIG, prove it, take a pod of each kind; its last line is JSON
+	@test -n "$(KUBECONFIG)" || echo 'KUBECONFIG names no cluster: these tests will be skipped' >&2
+	$(PYTHON) -m pytest tests/cluster $(PYTEST)
+
+helm-readme: $(ENV) ## the table of values in the chart's README, from the comments of values.yaml
+	$(PYTHON) helm/write_readme.py
 
 test: setup ## all tests, against real servers of their own; PYTEST="-k name" picks some
 	$(PYTHON) -m pytest $(PYTEST)

@@ -60,6 +60,8 @@ class RunPod(Program, KubernetesPodOperator):
             "labels": {"app.kubernetes.io/part-of": "tidemark", "app.kubernetes.io/component": "job"},
             "log_pod_spec_on_failure": False,
         }
+        if settings.kubernetes_pod_template:
+            pod["pod_template_file"] = str(settings.kubernetes_pod_template)
         if spark:
             pod["env_vars"] = driver_environment(settings)
             pod["ports"] = [k8s.V1ContainerPort(name=name, container_port=port) for name, port in DRIVER_PORTS.items()]

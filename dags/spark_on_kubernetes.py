@@ -25,6 +25,7 @@ def spark_properties(settings: Settings) -> dict[str, str]:
         f"spark.kubernetes.executor.secretKeyRef.{variable}": f"{settings.kubernetes_secret}:{key}"
         for variable, key in _EXECUTOR_SECRETS.items()
     }
+    template = {"spark.kubernetes.executor.podTemplateFile": settings.spark_executor_template}
     return {
         "spark.submit.deployMode": "client",
         "spark.driver.host": "$(POD_IP)",
@@ -43,6 +44,7 @@ def spark_properties(settings: Settings) -> dict[str, str]:
         "spark.executor.memory": settings.spark_executor_memory,
         "spark.executor.memoryOverhead": settings.spark_executor_overhead,
         "spark.executor.extraClassPath": f"{settings.kubernetes_jars_dir}/*",
+        **(template if settings.spark_executor_template else {}),
     } | secrets
 
 

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     kubernetes_secret: str = "tidemark"
     """As well, with the secrets: TIDEMARK_S3_ACCESS_KEY, TIDEMARK_S3_SECRET_KEY, TIDEMARK_STORE_URL."""
     kubernetes_jars_dir: str = "/opt/tidemark/jars"
+    kubernetes_pod_template: Path | None = None
+    """A file with the pod that those pods begin as: their security, volumes and nodes."""
     kubernetes_cpu: str = "1"
     kubernetes_memory: str = "2Gi"
     """Of a program's pod, which with Spark is the driver."""
@@ -100,6 +102,8 @@ class Settings(BaseSettings):
     spark_executor_memory: str = "1g"
     spark_executor_overhead: str = "2g"
     """Of each executor, outside of its JVM: that is where the kernel runs."""
+    spark_executor_template: str = ""
+    """A file with the pod that executors begin as; its path in the driver's pod."""
 
     def runs(self, domain: str) -> bool:
         """Whether a declared domain is among `domains`."""

@@ -10,6 +10,8 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from local.errors import DemoFailed
 
+BUILD = "build_marts"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -47,6 +49,10 @@ class Airflow:
             errors = self._call("GET", "/importErrors").get("import_errors", [])
             reason = errors[0]["stack_trace"] if errors else "no file in dags/ declares it"
             raise DemoFailed(f"Airflow knows no DAG {dag} after {wait_seconds:.0f} s: {reason}") from None
+
+    def pause(self, dag: str) -> None:
+        """Let no further run begin."""
+        self._call("PATCH", f"/dags/{dag}", json={"is_paused": True})
 
     def trigger(self, dag: str, conf: dict[str, str]) -> str:
         """Start a run; its id."""

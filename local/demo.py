@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -21,17 +20,15 @@ from lake.log import Log
 from lake.registry import live_domain
 from lake.serving import Serving
 from lake.settings import Settings
-from local.airflow import Airflow, Task
+from local.airflow import BUILD, Airflow
 from local.errors import DemoFailed
 from local.parts import AIRFLOW, AIRFLOW_USER, SERVERS, producer
 from local.provision import provision
 from local.showcase import SHOWCASE
+from local.slices import build_slice
 from local.stack import Stack
-from local.status import BUILD
 
-DAG, EVERY = BUILD, "*"
 BETWEEN_SLICES = timedelta(minutes=1)
-SLICE_SECONDS = 900
 
 
 def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
@@ -68,11 +65,11 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     address = stack.parts()["airflow"].address
     assert address is not None
     airflow = Airflow(address, AIRFLOW_USER, stack.variables()["TIDEMARK_AIRFLOW_PASSWORD"])
-    airflow.unpause(DAG, wait_seconds=90)
+    airflow.unpause(BUILD, wait_seconds=90)
     servings = [Serving(settings, live_domain(settings, domain.name)) for domain in domains]
-    _build_slice(airflow, servings, first, tell)
+    build_slice(airflow, servings, first, tell)
     _load_dimensions(stack, shown, 2, tell)
-    _build_slice(airflow, servings, first + BETWEEN_SLICES, tell)
+    build_slice(airflow, servings, first + BETWEEN_SLICES, tell)
     tell("both slices are built; the merged views:")
     for serving in servings:
         if serving.domain.name in shown:
@@ -81,7 +78,7 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
     tell("recomputing everything from raw to compare")
     for domain in domains:
         _tidemark(stack, "verify", "--domain", domain.name)
-    tell(f"done; all of it goes on running, and {DAG} builds slices on its schedule (`make down` stops it)")
+    tell(f"done; all of it goes on running, and {BUILD} builds slices on its schedule (`make down` stops it)")
 
 
 def _missing_backlog(settings: Settings, domain: Domain) -> int:
@@ -122,52 +119,6 @@ def _next_boundary(t: datetime, segment_seconds: int) -> datetime:
     """The first segment boundary after `t`."""
     segment = segment_seconds * 1000
     return from_ms(segment_start(epoch_ms(t), segment_seconds) + segment)
-
-
-def _build_slice(airflow: Airflow, servings: list[Serving], t1: datetime, tell: Callable[[str], None]) -> None:
-    """Build [frontier, t1) of each domain through Airflow. Raises DemoFailed with the failed task and its log."""
-    wait = (t1 - datetime.now(UTC)).total_seconds()
-    if wait > 0:
-        tell(f"waiting {wait:.0f} s for the slice's end, {format_time(t1)}")
-        time.sleep(wait)
-    frontier = min(mart.frontier for serving in servings for mart in serving.pin().marts.values())
-    span = f"[{format_time(frontier)}, {format_time(t1)})"
-    # Without t0 each view goes on from its own frontier, so a half-built slice is no obstacle.
-    domain = servings[0].domain.name if len(servings) == 1 else EVERY
-    run = airflow.trigger(DAG, {"domain": domain, "t1": format_time(t1)})
-    tell(f"slice {span}: Airflow runs {DAG}")
-    deadline, shown = time.monotonic() + SLICE_SECONDS, ""
-    while (state := airflow.state(DAG, run)) not in ("success", "failed"):
-        tasks = airflow.tasks(DAG, run)
-        progress = _progress(tasks)
-        if progress != shown:
-            tell(f"  {progress}")
-            shown = progress
-        if time.monotonic() > deadline:
-            raise DemoFailed(
-                f"slice {span} is still {state} after {SLICE_SECONDS} s ({progress}): "
-                f"look at {airflow.address}/dags/{DAG}, and at `make status` and `tidemark logs scheduler`"
-            )
-        time.sleep(1)
-    if state == "failed":
-        raise DemoFailed(_explain(airflow, run, span))
-    tell(f"slice {span}: built")
-
-
-def _progress(tasks: list[Task]) -> str:
-    """`seal success, build running`; with how many domains where there are more than one."""
-    counts = Counter((task.name, task.state) for task in tasks)
-    return ", ".join(f"{name} {state}" + (f" x{n}" if n > 1 else "") for (name, state), n in counts.items())
-
-
-def _explain(airflow: Airflow, run: str, span: str) -> str:
-    failed = [task for task in airflow.tasks(DAG, run) if task.state == "failed"]
-    logs = "\n".join(f"task {task.label}, the end of its log:\n{airflow.log_tail(DAG, run, task)}" for task in failed)
-    return (
-        f"slice {span} failed in {', '.join(task.label for task in failed) or 'no task'}.\n{logs}\n"
-        f"The whole log is at {airflow.address}/dags/{DAG}/runs/{run}. Everything is left running: "
-        "once the cause is gone, `make demo` builds the slice again"
-    )
 
 
 def _show_freshness(serving: Serving, tell: Callable[[str], None]) -> None:

@@ -33,6 +33,15 @@ def http(url: str) -> str | None:
     return None if reply.status_code == 200 else f"{url}: HTTP {reply.status_code}"
 
 
+def reachable(url: str) -> str | None:
+    """Any answer at all, such as S3's to a request without a signature, but for a server's that is not ready."""
+    try:
+        reply = httpx.get(url, timeout=_REPLY_SECONDS)
+    except httpx.HTTPError as error:
+        return f"{url}: {type(error).__name__}"
+    return f"{url}: HTTP {reply.status_code}" if reply.status_code >= 500 else None
+
+
 def store(url: str) -> str | None:
     """A PING."""
     try:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import typer
 from minio import Minio
 
-from lake.domain import Domain
-from lake.errors import BadDomain
+from lake.domain import Domain, load_domain
+from lake.errors import BadDomain, exit_on_error
 from lake.log import Log
 from lake.raw import Raw
 from lake.registry import Registry
-from lake.settings import Settings
+from lake.settings import Settings, load_settings
+from local.await_provision import await_servers
+from local.identities import create_identities
 
 
 def provision(settings: Settings, domain: Domain) -> None:
@@ -49,3 +54,24 @@ def create_bucket(settings: Settings) -> None:
     )
     if not client.bucket_exists(settings.bucket):
         client.make_bucket(settings.bucket)
+
+
+def main(
+    domain: Annotated[list[str], typer.Option(help="A domain that runs; may be given again.")],
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for the servers.")] = 60,
+    identities: Annotated[Path | None, typer.Option(help="A folder of identities with keys and policies.")] = None,
+) -> None:
+    """Make what some domains need, once their servers answer."""
+    with exit_on_error():
+        settings = load_settings()
+        await_servers(settings, wait_seconds)
+        create_bucket(settings)
+        if identities is not None:
+            create_identities(settings, identities)
+        for name in domain:
+            provision(settings, load_domain(name, settings.domains_dir))
+            print(f"{name}: its topic, its raw table and a live version are there", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    typer.run(main)

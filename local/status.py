@@ -14,12 +14,11 @@ import psutil
 from rich.console import Group
 from rich.table import Table
 
-from local.airflow import Airflow
+from local.airflow import BUILD, Airflow
 from local.memory import family, pss_bytes
 from local.parts import AIRFLOW_USER
 from local.stack import Stack
 
-BUILD = "build_marts"
 _REPLY_SECONDS = 3.0
 
 

@@ -28,6 +28,10 @@ PRISM_VERSION = "v2.77.0"
 FLINK_VERSION = "1.19"
 FLINK_SHA256 = "cd84a0117068a23f5a8c1a471b1c44a734906b1a34fc129aa93425827b25c977"
 """Of the lines "<sha256>  <name>" of its jars, sorted by name."""
+HELM_VERSION = "v3.22.0"
+KUBECONFORM_VERSION = "v0.7.0"
+KUBERNETES_VERSION = "1.34.0"
+"""What the chart is rendered for where no cluster is asked."""
 
 Say = Callable[[str], None]
 
@@ -53,15 +57,21 @@ class Tools:
 
 def find_tools() -> Tools:
     """Where the tools are, or will be once they are set up. Raises ToolMissing."""
-    kafka_pom, spark_pom = ROOT / "local/kafka/pom.xml", ROOT / "local/spark/pom.xml"
+    places = {name: cache_dir() / RECIPES[name][0]() for name in ("kafka", "minio", "prism", "spark", "flink")}
     return Tools(
-        kafka_jars=cache_dir() / f"kafka-{KAFKA_VERSION}-{_digest(kafka_pom)}",
-        minio=cache_dir() / f"minio-{MINIO_VERSION}" / "minio",
-        prism=cache_dir() / f"prism-{PRISM_VERSION}" / "prism",
+        kafka_jars=places["kafka"],
+        minio=places["minio"] / "minio",
+        prism=places["prism"] / "prism",
         store_server=find_store_server(),
-        spark_jars=cache_dir() / f"spark-{DELTA_VERSION}-{_digest(spark_pom, _pyspark_jars(), *_log_store())}",
-        flink_jars=cache_dir() / f"flink-{FLINK_VERSION}-{_digest(ROOT / 'local/flink/pom.xml')}",
+        spark_jars=places["spark"],
+        flink_jars=places["flink"],
     )
+
+
+def build_one(name: str) -> Path:
+    """The directory of one of RECIPES, built if it is not in the cache. Raises ToolMissing or ToolFailed."""
+    place, build = RECIPES[name]
+    return entry(place(), build)
 
 
 def set_up(say: Say = print, flink: bool = False) -> Tools:
@@ -166,9 +176,20 @@ def _artifact(jar: Path) -> str:
     return re.sub(r"-\d[\w.\-]*\.jar$", "", jar.name)
 
 
-def _go_install(module: str, into: Path) -> None:
+def _build_helm(into: Path) -> None:
+    # Without these it takes the cluster that a chart is rendered for, where there is none, for Kubernetes 1.20.
+    helm, minor = "helm.sh/helm/v3", KUBERNETES_VERSION.split(".")[1]
+    known = [f"-X {helm}/pkg/{name}.k8sVersionMinor={minor}" for name in ("chartutil", "lint/rules")]
+    _go_install(f"{helm}/cmd/helm@{HELM_VERSION}", into, "-ldflags", " ".join(["-s -w", *known]))
+
+
+def _build_kubeconform(into: Path) -> None:
+    _go_install(f"github.com/yannh/kubeconform/cmd/kubeconform@{KUBECONFORM_VERSION}", into)
+
+
+def _go_install(module: str, into: Path, *options: str) -> None:
     run(
-        [require("go"), "install", module],
+        [require("go"), "install", *options, module],
         fix="check that the Go module proxy (GOPROXY) can be reached and 4 GB of disk are free",
         GOBIN=str(into),
     )
@@ -211,3 +232,18 @@ def _digest(*paths: Path) -> str:
         else:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:10]
+
+
+RECIPES: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
+    "kafka": (lambda: f"kafka-{KAFKA_VERSION}-{_digest(ROOT / 'local/kafka/pom.xml')}", _build_kafka),
+    "minio": (lambda: f"minio-{MINIO_VERSION}", _build_minio),
+    "prism": (lambda: f"prism-{PRISM_VERSION}", _build_prism),
+    "spark": (
+        lambda: f"spark-{DELTA_VERSION}-{_digest(ROOT / 'local/spark/pom.xml', _pyspark_jars(), *_log_store())}",
+        _build_spark,
+    ),
+    "flink": (lambda: f"flink-{FLINK_VERSION}-{_digest(ROOT / 'local/flink/pom.xml')}", _build_flink),
+    "helm": (lambda: f"helm-{HELM_VERSION}", _build_helm),
+    "kubeconform": (lambda: f"kubeconform-{KUBECONFORM_VERSION}", _build_kubeconform),
+}
+"""Each tool's name in the cache, and what fills it. Helm and kubeconform are what tests of the chart need."""

@@ -140,6 +140,22 @@ def test_with_spark_the_pod_is_the_driver_of_executor_pods_that_can_reach_it(clu
     )
 
 
+def test_a_pod_and_its_executors_begin_as_the_templates_say(cluster, monkeypatch, tmp_path):
+    template = tmp_path / "driver.yaml"
+    template.write_text(
+        "{apiVersion: v1, kind: Pod, metadata: {name: program}, spec: {nodeSelector: {pool: lake}, "
+        "containers: [{name: base, securityContext: {readOnlyRootFilesystem: true}}]}}"
+    )
+    monkeypatch.setenv("TIDEMARK_KUBERNETES_POD_TEMPLATE", str(template))
+    monkeypatch.setenv("TIDEMARK_SPARK_EXECUTOR_TEMPLATE", "/etc/executor.yaml")
+    spec = _request(_submit())["spec"]
+    assert spec["nodeSelector"] == {"pool": "lake"}
+    [container] = spec["containers"]
+    assert container["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert container["command"] == ["python", "-m", "jobs.build_mart"]
+    assert "spark.kubernetes.executor.podTemplateFile=/etc/executor.yaml" in json.dumps(container)
+
+
 def test_without_spark_the_pod_asks_for_no_executors(cluster):
     [container] = _request(_submit(spark=False))["spec"]["containers"]
     assert "PYSPARK_SUBMIT_ARGS" not in json.dumps(container)

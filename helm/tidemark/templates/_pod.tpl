@@ -1,0 +1,128 @@
+{{/* What pods have in common. All pass the restricted pod security standard. */}}
+
+{{- define "tidemark.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.security.uid }}
+runAsGroup: {{ .Values.security.uid }}
+fsGroup: {{ .Values.security.uid }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "tidemark.containerSecurity" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* (list $ component): the part of a pod's spec that says how and where it runs; no pod has a token unless it says so. */}}
+{{- define "tidemark.podSpec" -}}
+{{- $root := first . -}}
+{{- $s := $root.Values.scheduling -}}
+securityContext:
+  {{- include "tidemark.podSecurity" $root | nindent 2 }}
+enableServiceLinks: false
+{{- with $root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with $s.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $s.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $s.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: {{ $s.whenUnsatisfiable }}
+    labelSelector:
+      matchLabels:
+        {{- include "tidemark.selector" (list $root (last $)) | nindent 8 }}
+  {{- end }}
+{{- end -}}
+
+{{/* (list $ image): a container's image and security. */}}
+{{- define "tidemark.container" -}}
+{{- $root := first . -}}
+image: {{ include "tidemark.image" . }}
+imagePullPolicy: {{ $root.Values.images.pullPolicy }}
+securityContext:
+  {{- include "tidemark.containerSecurity" $root | nindent 2 }}
+{{- end -}}
+
+{{/* (list variable secret key): a variable out of a Secret. */}}
+{{- define "tidemark.secretVariable" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ index . 1 }}
+      key: {{ index . 2 }}
+{{- end -}}
+
+{{/* (list $ identity): the variables of a Tidemark process that are secrets. An identity without a name has no lake. */}}
+{{- define "tidemark.secretEnvironment" -}}
+{{- $root := first . -}}
+{{- with last . }}
+{{- $secret := include "tidemark.lakeSecret" (list $root .) }}
+{{ include "tidemark.secretVariable" (list "TIDEMARK_S3_ACCESS_KEY" $secret "TIDEMARK_S3_ACCESS_KEY") }}
+{{ include "tidemark.secretVariable" (list "TIDEMARK_S3_SECRET_KEY" $secret "TIDEMARK_S3_SECRET_KEY") }}
+{{ include "tidemark.secretVariable" (list "TIDEMARK_STORE_URL" (include "tidemark.storeSecret" $root) "TIDEMARK_STORE_URL") }}
+{{- end }}
+{{- end -}}
+
+{{/* Settings that are no secrets, for a container that mounts the domains. */}}
+{{- define "tidemark.envFrom" -}}
+envFrom:
+  - configMapRef:
+      name: {{ include "tidemark.fullname" . }}
+{{- end -}}
+
+{{/* The mounts of a Tidemark process, and the volumes they are of. */}}
+{{- define "tidemark.mounts" -}}
+- name: tmp
+  mountPath: /tmp
+- name: domains
+  mountPath: /etc/tidemark/domains
+  readOnly: true
+{{- end -}}
+
+{{- define "tidemark.volumes" -}}
+- name: tmp
+  emptyDir: {}
+- name: domains
+  configMap:
+    name: {{ include "tidemark.name" (list . "domains") }}
+{{- end -}}
+
+{{/* A pod is made anew when what it reads at its start has changed. */}}
+{{- define "tidemark.checksum" -}}
+checksum/settings: {{ include "tidemark.environment" . | sha256sum }}
+checksum/domains: {{ include "tidemark.domainFiles" . | sha256sum }}
+{{- end -}}
+
+{{/* storage: the claim `data` of each pod of a StatefulSet. */}}
+{{- define "tidemark.claim" -}}
+- metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .className }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .size }}
+{{- end -}}

@@ -1,0 +1,91 @@
+"""Waits until the servers answer and `local.provision` has made what the programs of some domains read.
+
+Invariant: it changes nothing, and says what is missing, each time that this changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from deltalake.exceptions import DeltaError
+
+from lake.domain import Domain, load_domain
+from lake.errors import LogStopped, TidemarkError, exit_on_error, explain
+from lake.log import Log
+from lake.registry import Registry
+from lake.settings import Settings, load_settings
+from lake.waiting import wait_until
+from local import health
+
+_PAUSE_SECONDS = 2.0
+
+
+def await_servers(settings: Settings, wait_seconds: float) -> None:
+    """Until Kafka, lake and store answer. Raises TidemarkError with the one that does not."""
+    url = settings.store_url.get_secret_value()
+    asked = [
+        lambda: health.kafka(settings.kafka_bootstrap),
+        lambda: health.reachable(settings.s3_endpoint),
+        lambda: health.store(url),
+    ]
+    _await(asked, wait_seconds)
+
+
+def missing_topic(settings: Settings, domain: Domain) -> str | None:
+    """Why there is nothing to read or write; None if there is."""
+    if problem := health.kafka(settings.kafka_bootstrap):
+        return problem
+    try:
+        Log(settings, domain).topic_id()
+    except LogStopped:
+        return f"topic '{domain.topic}' is not there yet"
+    return None
+
+
+def missing_version(settings: Settings, domain: Domain) -> str | None:
+    """Why no version of the domain is live; None if one is. It is the last that provision makes."""
+    try:
+        return None if Registry(settings).live(domain.name) else f"no version of '{domain.name}' is live yet"
+    except OSError as error:
+        return explain(error)
+    except DeltaError as error:
+        return f"{settings.s3_endpoint}: {error}"
+
+
+def _await(asked: Sequence[Callable[[], str | None]], wait_seconds: float) -> None:
+    told = ""
+
+    def look() -> bool | None:
+        nonlocal told
+        try:
+            problem = next(filter(None, (ask() for ask in asked)), None)
+        except TidemarkError as error:
+            problem = str(error)
+        if problem and problem != told:
+            told = problem
+            print(f"waiting: {problem}", file=sys.stderr, flush=True)
+        return None if problem else True
+
+    wait_until(look, wait_seconds, _PAUSE_SECONDS, lambda: TidemarkError(f"after {wait_seconds:.0f} s: {told}"))
+
+
+def main(
+    domain: Annotated[list[str], typer.Option(help="A domain that is waited for; may be given again.")],
+    wait_seconds: Annotated[float, typer.Option(help="How long, before it fails.")] = 600,
+    topics_only: Annotated[bool, typer.Option(help="Ask Kafka alone, without keys to the lake.")] = False,
+) -> None:
+    """Wait until these domains are provisioned."""
+    with exit_on_error():
+        settings = load_settings()
+        domains = [load_domain(name, settings.domains_dir) for name in domain]
+        asked = [lambda each=each: missing_topic(settings, each) for each in domains]
+        if not topics_only:
+            asked += [lambda each=each: missing_version(settings, each) for each in domains]
+        _await(asked, wait_seconds)
+
+
+if __name__ == "__main__":
+    typer.run(main)

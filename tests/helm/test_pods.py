@@ -1,0 +1,126 @@
+"""Every pod, of the chart's controllers and of its templates, is one that the restricted standard admits, and says what
+it needs, when it serves and when it is broken."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.helm.chart import CASES, Pod, objects, pods
+
+_API_USERS = {"jobs", "airflow"}
+# Pods whose work is done when they end, and templates, whose probes are the work of whoever makes them.
+_UNPROBED = (
+    "Job/",
+    "Pod/",
+    "Deployment/tide-tidemark-producer-",
+    "Deployment/tide-tidemark-router",
+    "Deployment/tide-tidemark-console",
+)
+
+
+def case_pods() -> list[object]:
+    return [pytest.param(pod, id=f"{case}-{pod.owner}") for case in CASES for pod in pods(objects(case))]
+
+
+every_pod = pytest.mark.parametrize("pod", case_pods())
+
+
+@every_pod
+def test_a_pod_passes_the_restricted_standard(pod: Pod) -> None:
+    security = pod.spec["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] > 0
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
+    for container in pod.containers:
+        own = container["securityContext"]
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["privileged"] is False
+        assert own["readOnlyRootFilesystem"] is True
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert all("hostPort" not in port for port in container.get("ports", []))
+    kinds = {next(iter(volume.keys() - {"name"})) for volume in pod.spec.get("volumes", [])}
+    assert kinds <= {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
+
+
+@every_pod
+def test_a_container_mounts_what_the_pod_declares_and_can_write_only_to_scratch(pod: Pod) -> None:
+    volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
+    for container in pod.containers:
+        mounts = container["volumeMounts"]
+        assert "/tmp" in [mount["mountPath"] for mount in mounts]
+        for mount in mounts:
+            volume = volumes.get(mount["name"], {"persistentVolumeClaim": {}} if mount["name"] == "data" else None)
+            assert volume is not None, mount
+            if not mount.get("readOnly"):
+                assert volume.keys() & {"emptyDir", "persistentVolumeClaim"}, mount
+
+
+@every_pod
+def test_a_container_says_what_it_needs_and_what_it_may_use(pod: Pod) -> None:
+    if pod.is_template and "/worker.yaml" not in pod.owner:
+        return  # its maker, the operator or Spark, adds them
+    for container in pod.containers:
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+
+
+@every_pod
+def test_an_image_is_pinned(pod: Pod) -> None:
+    for container in pod.containers:
+        assert re.fullmatch(r"docker\.io/tidemark/[a-z]+(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})", container["image"])
+
+
+@every_pod
+def test_a_server_tells_when_it_starts_serves_and_hangs(pod: Pod) -> None:
+    if pod.is_template or pod.owner.startswith(_UNPROBED):
+        return
+    [container] = pod.spec["containers"]
+    assert {"startupProbe", "livenessProbe"} <= container.keys()
+    ports = {port["name"] for port in container.get("ports", [])}
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        probe = container.get(name, {})
+        asked = probe.get("httpGet") or probe.get("tcpSocket")
+        assert asked is None or asked["port"] in ports
+    if ports - {"health", "logs"}:
+        assert "readinessProbe" in container
+
+
+@every_pod
+def test_only_who_asks_the_api_of_kubernetes_has_a_token(pod: Pod) -> None:
+    account = pod.spec.get("serviceAccountName", "").removeprefix("tide-tidemark-")
+    component = pod.labels["app.kubernetes.io/component"]
+    if component == "job":  # Airflow names its account
+        account = "jobs"
+    assert pod.spec["automountServiceAccountToken"] is (account in _API_USERS)
+
+
+@every_pod
+def test_a_components_pods_are_spread(pod: Pod) -> None:
+    constraints = pod.spec["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for each in constraints:
+        assert each["labelSelector"]["matchLabels"].items() <= pod.labels.items()
+
+
+def test_a_placed_pod_has_its_nodes_priority_and_logins() -> None:
+    found = pods(objects("placed"))
+    assert len(found) > 15
+    for pod in found:
+        assert pod.spec["nodeSelector"] == {"pool": "lake"}
+        assert pod.spec["priorityClassName"] == "high"
+        assert pod.spec["imagePullSecrets"] == [{"name": "login"}]
+
+
+def test_a_brokers_readiness_asks_the_quorum() -> None:
+    [kafka] = [pod for pod in pods(objects("default")) if pod.owner == "StatefulSet/tide-tidemark-kafka"]
+    [container] = kafka.spec["containers"]
+    script = container["readinessProbe"]["exec"]["command"][-1]
+    [scripts] = [
+        o for o in objects("default") if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "tide-tidemark-kafka"
+    ]
+    assert script.removeprefix("/etc/kafka/") in scripts["data"]
+    assert "MetadataQuorumCommand" in scripts["data"]["quorum.sh"]
+    assert "LeaderId" in scripts["data"]["quorum.sh"]

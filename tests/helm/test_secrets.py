@@ -1,0 +1,145 @@
+"""No secret stands anywhere but in Secrets; each Secret that is named is there, or was given as a value."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.helm.chart import CASES, CHART, Object, Pod, named, objects, of_kind, pods, template
+
+_GIVEN = {"lake-keys", "lander-keys", "store-url", "database", "minio-root", "airflow-keys", "tls", "login"}
+_GIVEN |= {"tidemark-postgres-external", "webhook"}
+_SECRET_WORDS = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|ACCESS_KEY|_CONN$|STORE_URL")
+_NAMES_OF_SECRETS = {"TIDEMARK_KUBERNETES_SECRET", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
+
+
+def plain(secret: Object) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def named_keys(pod: Pod) -> Iterator[tuple[str, str | None]]:
+    """Each Secret that a pod reads, and which of its keys."""
+    for container in pod.containers:
+        for variable in container.get("env", []):
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                yield reference["name"], reference["key"]
+    for volume in pod.spec.get("volumes", []):
+        sources = [volume["secret"]] if "secret" in volume else []
+        sources += [each["secret"] for each in volume.get("projected", {}).get("sources", []) if "secret" in each]
+        for source in sources:
+            name = source.get("secretName") or source["name"]
+            yield from ((name, item["key"]) for item in source.get("items", [{"key": None}]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_secret_that_a_pod_reads_is_there_or_was_given(case: str) -> None:
+    found = objects(case)
+    keys = {each["metadata"]["name"]: each["data"].keys() for each in of_kind(found, "Secret")}
+    read = {(name, key) for pod in pods(found) for name, key in named_keys(pod)}
+    assert len(read) > 8
+    for name, key in read:
+        assert name in _GIVEN or (name in keys and (key is None or key in keys[name])), (name, key)
+    assert keys.keys() <= {name for name, _ in read}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_variable_with_a_secret_has_its_value_in_plain_sight(case: str) -> None:
+    found = objects(case)
+    values: dict[str, Any] = {}
+    for pod in pods(found):
+        for container in pod.containers:
+            values |= {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
+    for each in of_kind(found, "ConfigMap"):
+        values |= each["data"]
+    assert "TIDEMARK_S3_ENDPOINT" in values
+    assert {name for name in values if _SECRET_WORDS.search(name)} <= _NAMES_OF_SECRETS
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_generated_secret_is_anywhere_but_in_a_secret(case: str) -> None:
+    found = objects(case)
+    secrets = [value for each in of_kind(found, "Secret") for value in plain(each).values() if len(value) >= 20]
+    assert secrets
+    others = json.dumps([each for each in found if each["kind"] != "Secret"])
+    assert [value for value in secrets if value in others] == []
+
+
+def test_generated_secrets_are_long_and_differ_from_one_another_and_from_release_to_release() -> None:
+    def generated(text: str) -> list[str]:
+        return re.findall(
+            r"^  (?:password|MINIO_ROOT_PASSWORD|TIDEMARK_S3_SECRET_KEY|jwt-secret|fernet-key): (\S+)$", text, re.M
+        )
+
+    first, second = (generated(template().stdout) for _ in range(2))
+    assert len(first) == 10  # root, five identities, store, postgres, two of Airflow's
+    assert len(set(first + second)) == 20
+    assert all(len(base64.b64decode(value)) >= 32 for value in first)
+
+
+def test_a_fernet_key_is_one() -> None:
+    from cryptography.fernet import Fernet
+
+    keys = plain(named(objects("default"), "Secret", "tide-tidemark-airflow"))
+    assert Fernet(keys["fernet-key"]).decrypt(Fernet(keys["fernet-key"]).encrypt(b"x")) == b"x"
+    assert json.loads(keys["passwords.json"]) == {"admin": keys["admin-password"]}
+
+
+def test_the_stores_address_has_the_stores_password() -> None:
+    keys = plain(named(objects("default"), "Secret", "tide-tidemark-store"))
+    assert keys["TIDEMARK_STORE_URL"] == f"redis://:{keys['password']}@tide-tidemark-store.lake.svc:6379/0"
+
+
+def test_a_password_that_the_cluster_holds_already_wins_over_a_new_one() -> None:
+    """What `lookup` finds only a cluster can show; that nothing is generated past it can be read."""
+    for path in (CHART / "templates").rglob("*.yaml"):
+        for line in path.read_text().splitlines():
+            if "randAlphaNum" in line:
+                assert 'include "tidemark.kept"' in line, path
+
+
+@pytest.mark.parametrize(
+    ("component", "identity"),
+    [("lander", "lander"), ("speed", "speed"), ("canary", "serve"), ("dashboard", "serve"), ("scheduler", "airflow")],
+)
+def test_a_component_has_the_keys_of_its_own_identity_alone(component: str, identity: str) -> None:
+    [pod] = [p for p in pods(objects("default")) if p.labels["app.kubernetes.io/component"] == component]
+    names = {name for name, key in named_keys(pod) if key == "TIDEMARK_S3_SECRET_KEY"}
+    assert names == {f"tide-tidemark-s3-{identity}"}
+
+
+def test_an_identity_may_write_only_what_is_its_own() -> None:
+    data = named(objects("default"), "ConfigMap", "tide-tidemark-policies")["data"]
+    written = {
+        name.removesuffix(".json"): [
+            resource.removeprefix("arn:aws:s3:::tidemark/")
+            for statement in json.loads(text)["Statement"]
+            if "s3:PutObject" in statement["Action"]
+            for resource in statement["Resource"]
+        ]
+        for name, text in data.items()
+    }
+    assert written == {
+        "airflow": [],
+        "jobs": ["*"],
+        "lander": ["raw/*", "routes/*"],
+        "serve": ["verifications/*"],
+        "speed": [],
+    }
+
+
+def test_who_makes_pods_may_do_nothing_else() -> None:
+    found = objects("kubernetes-executor")
+    roles = {each["metadata"]["name"]: each["rules"] for each in of_kind(found, "Role")}
+    assert roles.keys() == {"tide-tidemark-airflow", "tide-tidemark-jobs"}
+    for rules in roles.values():
+        assert not {"*", "secrets", "pods/exec"} & {r for rule in rules for r in rule["resources"] + rule["verbs"]}
+    assert not of_kind(found, "ClusterRole", "ClusterRoleBinding")
+    for binding in of_kind(found, "RoleBinding"):
+        [subject] = binding["subjects"]
+        assert subject["name"] == binding["roleRef"]["name"] in roles
+        assert named(found, "ServiceAccount", subject["name"])["automountServiceAccountToken"] is False

@@ -1,0 +1,87 @@
+"""An identity of the lake may do what its policy says, and nothing else; made again, it is what its folder says now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from deltalake.exceptions import DeltaError
+from pydantic import SecretStr
+
+from lake.domain import load_domain
+from lake.errors import BadSettings
+from lake.raw import Raw
+from lake.registry import Registry
+from lake.settings import Settings
+from local.await_provision import missing_topic, missing_version
+from local.identities import create_identities
+from local.provision import provision
+
+
+def identity(folder: Path, access_key: str, secret_key: str, bucket: str, *written: str) -> None:
+    """A folder of an identity that may read the bucket, and write below some prefixes."""
+    bucket_arn = f"arn:aws:s3:::{bucket}"
+    read = {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket", "s3:GetObject"],
+        "Resource": [bucket_arn, f"{bucket_arn}/*"],
+    }
+    write = {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": [f"{bucket_arn}/{each}" for each in written]}
+    folder.mkdir(exist_ok=True)
+    (folder / "TIDEMARK_S3_ACCESS_KEY").write_text(access_key)
+    (folder / "TIDEMARK_S3_SECRET_KEY").write_text(secret_key + "\n")
+    statements = [read, write] if written else [read]
+    (folder / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+
+def as_identity(settings: Settings, access_key: str, secret_key: str) -> Settings:
+    return settings.model_copy(update={"s3_access_key": access_key, "s3_secret_key": SecretStr(secret_key)})
+
+
+def test_an_identity_reads_all_and_writes_only_what_its_policy_names(sandbox, tmp_path) -> None:
+    settings, domain = sandbox.settings, sandbox.domain
+    name = f"{settings.bucket}-lander"
+    identity(tmp_path / "lander", name, "key-of-the-lander", settings.bucket, "raw/*")
+    create_identities(settings, tmp_path)
+    lander = as_identity(settings, name, "key-of-the-lander")
+    Raw(lander, domain).create("a-topic")
+    with pytest.raises((OSError, DeltaError), match=r"(?i)denied|403|forbidden"):
+        Registry(lander).declare(domain)
+    Registry(settings).declare(domain)
+    assert Registry(lander).live(domain.name) is not None
+
+
+def test_made_again_an_identity_has_the_keys_of_its_folder(sandbox, tmp_path) -> None:
+    settings, domain = sandbox.settings, sandbox.domain
+    name = f"{settings.bucket}-reader"
+    for secret_key in ("the-first-key", "the-second-key"):
+        identity(tmp_path / "reader", name, secret_key, settings.bucket)
+        create_identities(settings, tmp_path)
+    Registry(settings).declare(domain)
+    assert missing_version(as_identity(settings, name, "the-second-key"), domain) is None
+    assert missing_version(as_identity(settings, name, "the-first-key"), domain) is not None
+
+
+def test_a_file_that_is_missing_is_named(settings, tmp_path) -> None:
+    (tmp_path / "speed").mkdir()
+    with pytest.raises(BadSettings, match=r"speed/TIDEMARK_S3_ACCESS_KEY: .* an identity is a folder with"):
+        create_identities(settings, tmp_path)
+
+
+def test_what_is_not_provisioned_yet_is_told_and_then_is_there(make_sandbox) -> None:
+    sandbox = make_sandbox()
+    settings, declared = sandbox.settings, sandbox.domain
+    domain = declared.model_copy(update={"topic": f"{declared.topic}_late"})
+    assert missing_topic(settings, domain) == f"topic '{domain.topic}' is not there yet"
+    assert missing_version(settings, domain) == f"no version of '{domain.name}' is live yet"
+    provision(settings, domain)
+    assert missing_topic(settings, domain) is None
+    assert missing_version(settings, domain) is None
+
+
+def test_servers_that_are_away_are_told(settings) -> None:
+    away = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1", "s3_endpoint": "http://127.0.0.1:1"})
+    domain = load_domain("shop", settings.domains_dir)
+    assert "127.0.0.1:1" in (missing_topic(away, domain) or "")
+    assert "127.0.0.1:1" in (missing_version(away, domain) or "")

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from lake.errors import MissingCoverage
 from lake.local_mart import scan
-from lake.pins import Parts, Segments
+from lake.pins import Parts, Pin, Segments
 from lake.serving import Serving
 
 REST, MOST_SECONDS = 4, 1.0
@@ -65,16 +65,16 @@ class MergedTables:
         if began - self._begun_at < _TOGETHER_SECONDS:
             stored |= self._brought
         try:
-            parts = self.serving.newest(lambda pin: [pin.parts(view) for view in sorted(stored)])
-            self.serving.show({part.view: part.head for part in parts})
+            found = self.serving.newest(lambda pin: self._found(pin, stored))
+            self.serving.show({parts.view: parts.head for parts, _ in found})
         except MissingCoverage:
             if stored <= self._brought:
                 return
             raise
         try:
             self._db.execute("BEGIN")
-            for part in parts:
-                self._take(part)
+            for parts, copies in found:
+                self._take(parts, copies)
             self._db.execute("COMMIT")
         except BaseException:
             self._held.clear()
@@ -93,8 +93,12 @@ class MergedTables:
                 self._db.execute(f'DROP VIEW IF EXISTS {schema}"{view}"')
         self._db.execute(f'DROP SCHEMA "{self._name}" CASCADE')
 
-    def _take(self, parts: Parts) -> None:
-        view, copies = parts.view, self.serving.copies(parts)
+    def _found(self, pin: Pin, stored: Collection[str]) -> list[tuple[Parts, list[Path]]]:
+        """What each of these views is made from at a pin, its copies made."""
+        return [(parts, self.serving.copies(parts)) for parts in (pin.parts(view) for view in sorted(stored))]
+
+    def _take(self, parts: Parts, copies: list[Path]) -> None:
+        view = parts.view
         held = self._held.get(view)
         self._write(view, "seen", f"SELECT TIMESTAMPTZ '{parts.as_of.isoformat()}' AS as_of")
         if held is None or not held.final.items() <= parts.final.items():  # the cut moved on, or the store was replayed

@@ -8,8 +8,9 @@
     external.prices                  the newest version of what a person brought in; "prices@2" is the second
     catalog.columns                  what each column is, its unit and lineage; catalog.views, .domains, .dimensions
 
-Only the tables that a query names are computed, and only when it is asked. A query about tables (duckdb_columns(),
-information_schema, SHOW) finds all of them, with the catalogue as comments; those that it does not name are empty.
+Only what a query asks for is computed, and only when it is asked: of views the rows, of other tables those that it
+names. A query about tables (duckdb_columns(), information_schema, SHOW) finds all of them, with the catalogue as
+comments; those that it does not name are empty.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ _TOLD_OF_LAYERS = {
 
 
 class Prompt:
-    """Answers SQL over all domains. One statement sees a view at one moment: merged, marts and speed agree."""
+    """Answers SQL over all domains, also several threads at once.
+
+    One statement sees a domain's views at one moment, and merged, marts and speed agree. They are views of DuckDB in one
+    database, whose transactions end without a commit; a statement that does more than read them is asked of a copy.
+    """
 
     def __init__(self, settings: Settings, domains: dict[str, Domain]) -> None:
         self._settings = settings

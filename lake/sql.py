@@ -54,7 +54,7 @@ _TOLD_OF_LAYERS = {
 class Prompt:
     """Answers SQL over all domains, also several threads at once.
 
-    One statement sees a domain's views at one moment, and merged, marts and speed agree. They are views of DuckDB in one
+    One statement sees a domain's views at one moment, and merged, marts and speed agree. They are DuckDB's views in one
     database, whose transactions end without a commit; a statement that does more than read them is asked of a copy.
     """
 

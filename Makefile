@@ -62,9 +62,9 @@ bench-speed: setup ## what the speed layer costs, beside others that do its work
 backfill: setup ## thirty past slices, backfilled by Airflow, are the table of thirty built in time order: half an hour
 	$(PYTHON) -m pytest tests/dags/backfill_of_30.py
 
-images: ## the chart's images; BUILDER=podman, BASE=an image with Debian 12
+images: ## the chart's images; BUILDER=podman (or buildah), BASE=an image with Debian 12, BUILD_OPTIONS=...
 	for image in $(IMAGES); do \
-	  $(BUILDER) build $(if $(BASE),--build-arg BASE=$(BASE)) -f helm/images/Dockerfile --target $$image \
+	  $(BUILDER) build $(BUILD_OPTIONS) $(if $(BASE),--build-arg BASE=$(BASE)) -f helm/images/Dockerfile --target $$image \
 	    -t docker.io/tidemark/$$image:$(VERSION) . || exit 1; \
 	done
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ _PAUSE_SECONDS = 2.0
 def await_servers(settings: Settings, wait_seconds: float) -> None:
     """Until Kafka, lake and store answer. Raises TidemarkError with the one that does not."""
     url = settings.store_url.get_secret_value()
-    asked = [
+    asked: list[Callable[[], str | None]] = [
         lambda: health.kafka(settings.kafka_bootstrap),
         lambda: health.reachable(settings.s3_endpoint),
         lambda: health.store(url),
@@ -81,9 +82,8 @@ def main(
     with exit_on_error():
         settings = load_settings()
         domains = [load_domain(name, settings.domains_dir) for name in domain]
-        asked = [lambda each=each: missing_topic(settings, each) for each in domains]
-        if not topics_only:
-            asked += [lambda each=each: missing_version(settings, each) for each in domains]
+        looks = [missing_topic] if topics_only else [missing_topic, missing_version]
+        asked = [partial(look, settings, each) for look in looks for each in domains]
         _await(asked, wait_seconds)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,13 @@ def test_a_layer_imports_lake_and_no_other_layer(layer: str) -> None:
 def test_every_module_says_what_it_is_for(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_what_lake_imports_is_in_every_environment() -> None:
+    """Each image has the extras of its role alone, and lake beneath them."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    packages = {re.split(r"[=<>\[]", each)[0].replace("-", "_") for each in declared}
+    named_otherwise = {"kafka": "kafka_python", "yaml": "pyyaml"}
+    found = set().union(*imports("lake").values()) - sys.stdlib_module_names - {"lake"}
+    assert len(found) > 10
+    assert {named_otherwise.get(name, name) for name in found} <= packages

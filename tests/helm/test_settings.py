@@ -19,6 +19,8 @@ _OF_DAGS = {"TIDEMARK_SCHEDULE", "TIDEMARK_SCHEDULE_START"}
 _SECRETS = {"s3_access_key", "s3_secret_key", "store_url", "alert_webhook"}
 _OF_ONE_PROCESS = {"metrics_port", "metrics_host"}
 _OF_THE_OPERATOR = {"spark_master"}
+# The chart runs the speed layer on Prism.
+_OF_FLINK = {"runner", "flink_jars_dir", "flink_master", "flink_memory"}
 FIELDS = set(Settings.model_fields)
 
 
@@ -45,7 +47,7 @@ def test_every_field_is_decided_by_the_chart_or_is_a_value_of_it() -> None:
     decided = {name.removeprefix("TIDEMARK_").lower() for name in settings_of("default")}
     allowed = set(schema()["properties"]["settings"]["properties"])
     assert decided & allowed == {"segment_seconds"}
-    assert decided | allowed | _SECRETS | _OF_ONE_PROCESS | _OF_THE_OPERATOR == FIELDS
+    assert decided | allowed | _SECRETS | _OF_ONE_PROCESS | _OF_THE_OPERATOR | _OF_FLINK == FIELDS
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -61,10 +61,10 @@ def test_answers_are_counted_by_their_outcome(sandbox) -> None:
     assert told("answers_total", outcome="new") == 1
     assert told("answer_frontier_timestamp_seconds", view=VIEW) == NOON.timestamp()
     assert answer.fresh_to and told("answer_fresh_timestamp_seconds", view=VIEW) == answer.fresh_to.timestamp()
-    serving._store = nowhere
+    serving._pins._store = nowhere
     assert serving.answer(VIEW).held
     other = Serving(served.settings, served.domain)
-    other._store = nowhere
+    other._pins._store = nowhere
     with pytest.raises(MissingCoverage):
         other.answer(VIEW)
     assert [told("answers_total", outcome=outcome) for outcome in ("new", "held", "missing")] == [1, 1, 1]

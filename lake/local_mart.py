@@ -41,7 +41,7 @@ class LocalMart:
 
     def __init__(self, folder: Path, kernel: Kernel, view: str) -> None:
         self._folder = folder / kernel.definition_hash(view)
-        self._schema, self._merge = kernel.schema(view), kernel.sql(view)["merge"]
+        self._merge = kernel.sql(view)["merge"]
         self._version: int | None = None
         self._files: list[Path] = []
         self._improving: threading.Thread | None = None

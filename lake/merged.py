@@ -81,7 +81,7 @@ class MergedTables:
             with suppress(duckdb.Error):  # it may have ended by itself
                 self._db.execute("ROLLBACK")
             raise
-        if not stored >= self._brought or began - self._begun_at >= _TOGETHER_SECONDS:
+        if began - self._begun_at >= _TOGETHER_SECONDS:
             self._begun_at = began
         self._brought, self._brought_at = stored, time.monotonic()
         self._took = self._brought_at - began
@@ -101,7 +101,8 @@ class MergedTables:
         view = parts.view
         held = self._held.get(view)
         self._write(view, "seen", f"SELECT TIMESTAMPTZ '{parts.as_of.isoformat()}' AS as_of")
-        if held is None or not held.final.items() <= parts.final.items():  # the cut moved on, or the store was replayed
+        added = parts.added(held.final) if held else None
+        if held is None or added is None:
             self._write(view, "final", self._merged(view, parts.states(parts.final)))
             self._write(view, "moving", self._arrived(view, parts.states(parts.moving)))
             self._scan(view, copies)
@@ -110,7 +111,7 @@ class MergedTables:
             return
         if held.copies != copies:
             self._scan(view, copies)
-        if added := parts.final.keys() - held.final.keys():
+        if added:
             self._write(view, "final", self._merged(view, parts.states(added), self._table(view, "final")))
         if parts.moving != held.moving:
             self._write(view, "moving", self._arrived(view, parts.states(parts.moving)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -38,8 +38,8 @@ class Parts:
 
     @property
     def as_of(self) -> datetime:
-        """What a view's retention counts back from."""
-        return max(self.mart.frontier, self.fresh_to or self.mart.frontier)
+        """See `as_of`."""
+        return as_of(self.mart.frontier, self.fresh_to)
 
     @cached_property
     def final(self) -> Segments:
@@ -51,6 +51,12 @@ class Parts:
     def moving(self) -> Segments:
         """The newest of each partition."""
         return {key: segment for key, segment in self.segments.items() if key not in self.final}
+
+    def added(self, known: Segments) -> Collection[tuple[int, int]] | None:
+        """The final segments beside those that are known; None if these are others: the cut has moved on, or the store
+        was replayed.
+        """
+        return self.final.keys() - known.keys() if known.items() <= self.final.items() else None
 
     def states(self, keys: Iterable[tuple[int, int]]) -> list[pa.Table]:
         """Those that these segments hold of the view, a table each. Raises MissingCoverage if one cannot be read."""
@@ -104,6 +110,11 @@ class Pins:
                 self._looked = now, marts
             self._seen = self._store.snapshot(self._seen)
             return Pin(marts, self._seen)
+
+
+def as_of(frontier: datetime, fresh_to: datetime | None) -> datetime:
+    """What a view's retention counts back from."""
+    return max(frontier, fresh_to or frontier)
 
 
 def store_away(error: redis.RedisError) -> str:

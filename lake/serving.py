@@ -26,7 +26,7 @@ from lake.errors import MissingCoverage, lake_away
 from lake.kernel import QUARANTINE, Kernel
 from lake.local_mart import LocalMart
 from lake.marts import Mart
-from lake.pins import Parts, Pin, Pins, Segments, store_away
+from lake.pins import Parts, Pin, Pins, Segments, as_of, store_away
 from lake.settings import Settings
 from lake.store import SpeedStore
 
@@ -58,6 +58,11 @@ class Answer:
     """Why this is the last answer instead of a new one; None if it is new."""
     definition_hash: str = ""
     """Of the view whose states these are."""
+
+    @property
+    def as_of(self) -> datetime:
+        """See `pins.as_of`."""
+        return as_of(self.frontier, self.fresh_to)
 
 
 class Serving:
@@ -175,7 +180,7 @@ class Serving:
         """The merged values of an answer, as the view shows them: those it has, in its order, up to its limit."""
         with self._lock:
             values = self.kernel.present(answer.view, answer.merged)
-            return self.kernel.shown(answer.view, values, max(answer.frontier, answer.fresh_to or answer.frontier))
+            return self.kernel.shown(answer.view, values, answer.as_of)
 
     def merge(self, view: str, pin: Pin) -> Answer:
         """One view, answered from what is pinned. Raises MissingCoverage where mart and speed view do not meet."""
@@ -221,9 +226,10 @@ class Serving:
         """The segments' states, merged; those that are final once."""
         view = parts.view
         known, states = self._final.get(view, ({}, self.kernel.schema(view).empty_table()))
-        if not known.items() <= parts.final.items():  # the cut has moved on, or the store was replayed
-            known, states = {}, self.kernel.schema(view).empty_table()
-        if added := parts.final.keys() - known.keys():
+        added = parts.added(known)
+        if added is None:
+            added, states = parts.final, self.kernel.schema(view).empty_table()
+        if added:
             states = self.kernel.merge(view, [states, *parts.states(added)])
         self._final[view] = parts.final, states
         return self.kernel.merge(view, [states, *parts.states(parts.moving)])

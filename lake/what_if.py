@@ -90,8 +90,7 @@ def what_if(
     answer = serving.answer(view)
     kernel = Kernel(other, dimensions.table)
     states = _from_raw(settings, other, kernel, kernel.stored(view), answer, versions or {})
-    as_of = max(answer.frontier, answer.fresh_to or answer.frontier)
-    values = kernel.shown(view, kernel.present(view, states), as_of)
+    values = kernel.shown(view, kernel.present(view, states), answer.as_of)
     return Comparison(
         view=view,
         frontier=answer.frontier,

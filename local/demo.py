@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from lake.cuts import epoch_ms, format_time, from_ms, segment_start
+from lake.cuts import format_time
 from lake.domain import Domain, load_domain
 from lake.errors import BadSettings
 from lake.log import Log
@@ -25,7 +25,7 @@ from local.errors import DemoFailed
 from local.parts import AIRFLOW, AIRFLOW_USER, SERVERS, producer
 from local.provision import provision
 from local.showcase import SHOWCASE
-from local.slices import build_slice
+from local.slices import build_slice, next_boundary
 from local.stack import Stack
 
 BETWEEN_SLICES = timedelta(minutes=1)
@@ -58,7 +58,7 @@ def run_demo(stack: Stack, say: Callable[[str], None] = print) -> None:
         _await_backlog(backlog)
     stack.start([*producers, "canary"])
     _load_dimensions(stack, shown, 1, tell)
-    first = _next_boundary(datetime.now(UTC), settings.segment_seconds)
+    first = next_boundary(datetime.now(UTC), settings.segment_seconds)
     stack.await_healthy([*layers, *AIRFLOW, "dashboard", *producers, "canary"])
     tell("everything serves; live events flow")
 
@@ -113,12 +113,6 @@ def _load_dimensions(stack: Stack, domains: list[str], version: int, tell: Calla
         _run(stack, "streaming.events.dimension", *options)
         tell(f"dimension {name}: loading {file.name} while events flow")
         _tidemark(stack, "dimension", "load", name, str(file))
-
-
-def _next_boundary(t: datetime, segment_seconds: int) -> datetime:
-    """The first segment boundary after `t`."""
-    segment = segment_seconds * 1000
-    return from_ms(segment_start(epoch_ms(t), segment_seconds) + segment)
 
 
 def _show_freshness(serving: Serving, tell: Callable[[str], None]) -> None:

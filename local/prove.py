@@ -18,7 +18,6 @@ from typing import Annotated
 import redis
 import typer
 
-from lake.cuts import epoch_ms, from_ms, segment_start
 from lake.domain import load_domain
 from lake.errors import MissingCoverage, TidemarkError, exit_on_error
 from lake.heads import Heads
@@ -30,7 +29,7 @@ from lake.verify import verify
 from lake.waiting import wait_until
 from local.airflow import BUILD, Airflow
 from local.errors import DemoFailed
-from local.slices import build_slice
+from local.slices import build_slice, next_boundary
 
 _AWAY = (MissingCoverage, OSError, redis.RedisError)
 
@@ -63,8 +62,7 @@ def prove(settings: Settings, name: str, events: int, airflow: Airflow, wait_sec
     serving = Serving(settings, live_domain(settings, name))
     was_paused = airflow.paused().get(BUILD, True)
     airflow.unpause(BUILD, wait_seconds=wait_seconds)
-    segment = settings.segment_seconds * 1000
-    t1 = from_ms(segment_start(epoch_ms(datetime.now(UTC)), settings.segment_seconds) + segment)
+    t1 = next_boundary(datetime.now(UTC), settings.segment_seconds)
     try:
         build_slice(airflow, [serving], t1, tell)
     finally:

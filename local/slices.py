@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from lake.cuts import format_time
+from lake.cuts import epoch_ms, format_time, from_ms, segment_start
 from lake.serving import Serving
 from local.airflow import BUILD, Airflow, Task
 from local.errors import DemoFailed
@@ -44,6 +44,11 @@ def build_slice(airflow: Airflow, servings: list[Serving], t1: datetime, tell: C
     if state == "failed":
         raise DemoFailed(_explain(airflow, run, span))
     tell(f"slice {span}: built")
+
+
+def next_boundary(t: datetime, segment_seconds: int) -> datetime:
+    """The first segment boundary after `t`."""
+    return from_ms(segment_start(epoch_ms(t), segment_seconds) + segment_seconds * 1000)
 
 
 def progress(tasks: list[Task]) -> str:

@@ -41,6 +41,7 @@ def spark_properties(settings: Settings) -> dict[str, str]:
         "spark.kubernetes.executor.label.app.kubernetes.io/component": "executor",
         "spark.executor.instances": str(settings.spark_executors),
         "spark.executor.cores": str(settings.spark_executor_cores),
+        "spark.kubernetes.executor.request.cores": settings.spark_executor_cpu,
         "spark.executor.memory": settings.spark_executor_memory,
         "spark.executor.memoryOverhead": settings.spark_executor_overhead,
         "spark.executor.extraClassPath": f"{settings.kubernetes_jars_dir}/*",

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 from redis import RedisError
 
-from jobs.carry import collect, unpack
+from jobs.carry import collect, collect_views, unpack
 from jobs.columns import spark_schema
 from jobs.program import Say, argument_parser, say
 from jobs.report import Built, report
@@ -34,10 +35,11 @@ from lake.erasure import check_unchanged
 from lake.errors import TidemarkError, TileRefused, exit_on_error
 from lake.expressions import nearest
 from lake.kernel import COUNTS, Kernel
-from lake.marts import Manifest, announced_before, check_tile, mart_uri, read_tiles, unbroken
+from lake.marts import Manifest, announced_before, check_tile, manifests, mart_uri, unbroken
 from lake.raw import Raw
 from lake.registry import live_domain
 from lake.settings import Settings, load_settings
+from lake.tables import FollowedTable
 from lake.timeline import Versions
 
 
@@ -50,6 +52,8 @@ class Build:
         self._raw = Raw(settings, domain)
         self._version = self._raw.table()
         self._session: SparkSession | None = None
+        self._newest = FollowedTable(settings, self._raw.uri)
+        self._marts: dict[str, FollowedTable] = {}
         self._id = ""
         self._cuts: dict[datetime, Cut] = {}
         self._split: dict[datetime, list[Span]] = {}
@@ -118,9 +122,10 @@ class Build:
             f"{computed.events} events: {computed.good} good, {computed.quarantined} bad, {computed.markers} markers"
             + repeated
         )
+        states = _small_states(computed, todo)
         for view in todo:
             try:
-                self._commit(session, view, computed)
+                self._commit(session, view, computed, states.pop(view, None))
             except TileRefused as refusal:
                 self.refused.append(refusal)
                 refused.add(view)
@@ -128,18 +133,21 @@ class Build:
             computed.parcels.unpersist()
         return refused
 
-    def _commit(self, session: SparkSession, view: str, computed: Slice) -> None:
+    def _commit(self, session: SparkSession, view: str, computed: Slice, states: list[pa.Table] | None) -> None:
+        """`states`: the view's, if they are here already."""
         began = time.monotonic()
         manifest = self._manifest(view, computed)
         schema = self._kernel.schema(view)
-        turn = take_turn(self._settings, self._uri(view), manifest)
-        check_unchanged(self._raw, self._version)
+        turn = take_turn(self._settings, self._uri(view), manifest, self._mart(view))
+        check_unchanged(self._newest.now() or self._raw.table(), self._version)
         if computed.parcels is not None and computed.bytes.get(view, 0) > LARGE_BYTES:
-            states = unpack(computed.parcels, view, schema)
-            commit_large_tile(session, self._settings, turn, spark_schema(schema), states)
+            rows = unpack(computed.parcels, view, schema)
+            commit_large_tile(session, self._settings, turn, spark_schema(schema), rows)
         else:
-            tables = collect(computed.parcels, view) if computed.parcels is not None else []
-            commit_tile(self._settings, turn, schema, self._kernel.merge(view, tables))
+            if states is None:
+                assert computed.parcels is not None
+                states = collect(computed.parcels, view)
+            commit_tile(self._settings, turn, schema, self._kernel.merge(view, states))
         self._done(view, turn.action, manifest, time.monotonic() - began)
 
     def _done(self, view: str, action: str, m: Manifest, seconds: float) -> None:
@@ -170,7 +178,13 @@ class Build:
         return announced_before(t0, [self._tiles(view) for view in self._named(None)])
 
     def _tiles(self, view: str) -> list[Manifest]:
-        return read_tiles(self._settings, self._uri(view))
+        """Every tile in the mart's newest version."""
+        table = self._mart(view).now()
+        return manifests(table, self._settings, self._uri(view)) if table is not None else []
+
+    def _mart(self, view: str) -> FollowedTable:
+        uri = self._uri(view)
+        return self._marts.setdefault(uri, FollowedTable(self._settings, uri))
 
     def _manifest(self, view: str, computed: Slice) -> Manifest:
         span = computed.span
@@ -216,6 +230,18 @@ class Build:
             self._say("starting Spark")
             self._session = start_session(self._settings, f"build_mart {self._domain.name}")
         return self._session
+
+
+def _small_states(computed: Slice, views: Iterable[str]) -> dict[str, list[pa.Table]]:
+    """The states of those views that are small together, fetched by one job of Spark's."""
+    if computed.parcels is None:
+        return {view: [] for view in views}
+    small, total = [], 0
+    for view in sorted(views, key=lambda view: computed.bytes.get(view, 0)):
+        total += computed.bytes.get(view, 0)
+        if total <= LARGE_BYTES:
+            small.append(view)
+    return collect_views(computed.parcels, small)
 
 
 def main() -> None:

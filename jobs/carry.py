@@ -6,7 +6,7 @@ has read so far. What comes out equals the kernel over all records in one call, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -77,14 +77,33 @@ def unpack(parcels: DataFrame, name: str, schema: pa.Schema) -> DataFrame:
 
 def collect(parcels: DataFrame, name: str) -> list[pa.Table]:
     """One view's parcels, here in the driver. For small ones."""
-    return [decode(bytes(row.states)) for row in parcels.where(col("view") == name).collect()]
+    return collect_views(parcels, [name])[name]
+
+
+def collect_views(parcels: DataFrame, names: Collection[str]) -> dict[str, list[pa.Table]]:
+    """The same for several views in one job of Spark's."""
+    found: dict[str, list[pa.Table]] = {name: [] for name in names}
+    for row in parcels.where(col("view").isin(*names)).select("view", "states").collect():
+        found[row.view].append(decode(bytes(row.states)))
+    return found
+
+
+def _merging_kernel(domain: Domain) -> Kernel:
+    """A kernel that merges and takes in nothing; this process's last one if it fits, as compiling takes 0.1 s."""
+    global _merging
+    if _merging is None or _merging[0] != domain:
+        _merging = domain, Kernel(domain)
+    return _merging[1]
+
+
+_merging: tuple[Domain, Kernel] | None = None
 
 
 class _Held:
     """The states of one task so far, by view; merged, and let go as parcels, when they grow."""
 
-    def __init__(self, domain: Domain, by: By, held_bytes: int, dimensions: ReadDimension | None = None) -> None:
-        self.kernel = Kernel(domain, dimensions)
+    def __init__(self, kernel: Kernel, by: By, held_bytes: int) -> None:
+        self.kernel = kernel
         self._by = by
         self._tables: dict[str, list[pa.Table]] = {}
         self._bytes = 0
@@ -143,7 +162,7 @@ def _run(
     parse: Parse = Kernel.parse,
     dimensions: ReadDimension | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    held, buckets = _Held(domain, by, held_bytes, dimensions), Buckets()
+    held, buckets = _Held(Kernel(domain, dimensions), by, held_bytes), Buckets()
 
     def parcels() -> Iterator[pa.RecordBatch]:
         for name, states in held.release():
@@ -162,7 +181,7 @@ def _run(
 
 
 def _merge(batches: Iterator[pa.RecordBatch], domain: Domain, by: By, held_bytes: int) -> Iterator[pa.RecordBatch]:
-    held = _Held(domain, by, held_bytes)
+    held = _Held(_merging_kernel(domain), by, held_bytes)
     parcels = (parcel for batch in batches for parcel in batch.to_pylist())
     for (view, bucket), group in groupby(parcels, key=itemgetter("view", "bucket")):
         for parcel in group:

@@ -21,8 +21,8 @@ LOGGING = Path(__file__).parent / "log4j2.properties"
 JVM_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 # An event may be 2 MiB, so rows alone bound nothing: a batch is at most so many rows and about so many bytes.
-ROWS_PER_BATCH = 50_000
-BYTES_PER_BATCH = 16 << 20
+ROWS_PER_BATCH = 150_000
+BYTES_PER_BATCH = 32 << 20
 
 
 def start_session(settings: Settings, name: str) -> SparkSession:

@@ -6,6 +6,7 @@ RawDamaged is raised and nothing was committed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from jobs.carry import RUNS, carry_files, collect
+from jobs.carry import RUNS, carry_files
 from jobs.joined import carry_joined, large_dimensions
 from jobs.repeats import repeats_in
 from jobs.runs import check_runs, join_runs
@@ -26,7 +27,7 @@ from lake.cuts import EPOCH, Cut, count
 from lake.domain import Domain
 from lake.duplicates import REPEATS
 from lake.errors import RawDamaged, TidemarkError
-from lake.kernel import COUNTS, Kernel
+from lake.kernel import COUNTS, decode
 from lake.marks import Marks, needs_marks, read_timeline
 from lake.raw import Raw, lies_between
 from lake.raw_file import RawFile
@@ -57,8 +58,8 @@ class Slice:
 
     span: Span
     parcels: DataFrame | None
-    rows: dict[str, int]
-    bytes: dict[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int]
+    bytes: Mapping[str, int] = field(default_factory=dict)
     """Of each view's states, encoded."""
     events: int = 0
     good: int = 0
@@ -86,15 +87,18 @@ def compute(
     try:
         marks = _marks(session, domain, raw, version, span, announced)
         parcels = _carried(session, _task_files(raw, domain, version, span), marks).persist()
-        sizes = f.sum("rows").alias("rows"), f.sum(f.length("states")).alias("bytes")
-        totals = {row["view"]: row for row in parcels.groupBy("view").agg(*sizes).collect()}
+        told = f.when(f.col("view").isin(RUNS, COUNTS), f.col("states")).alias("told")
+        found = parcels.select("view", "rows", f.length("states").alias("bytes"), told).collect()
     except (Py4JJavaError, PySparkException) as error:
         raise _named(error) from error
-    check_runs(join_runs(collect(parcels, RUNS)), span.start, span.end, raw.uri)
-    counted = Kernel(domain).merge(COUNTS, collect(parcels, COUNTS)).to_pylist()
-    sums = {name: sum(row[name] for row in counted) for name in _COUNTED}
+    tables = {name: [decode(bytes(row.told)) for row in found if row.view == name] for name in (RUNS, COUNTS)}
+    check_runs(join_runs(tables[RUNS]), span.start, span.end, raw.uri)
+    sums = {name: sum(sum(table[name].to_pylist()) for table in tables[COUNTS]) for name in _COUNTED}
     after = marks.timeline.after(span.end) if marks.timeline else announced
-    rows, encoded = ({view: row[column] for view, row in totals.items()} for column in ("rows", "bytes"))
+    rows, encoded = Counter[str](), Counter[str]()
+    for row in found:
+        rows[row.view] += row.rows
+        encoded[row.view] += row.bytes
     result = Slice(span, parcels, rows, encoded, **sums, announced=after)
     _check_sum(result, raw)
     return result

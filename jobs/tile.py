@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
@@ -33,12 +33,13 @@ from lake.errors import TileRefused
 from lake.folds import check_fold, folded
 from lake.marts import MANIFEST, TILE, Manifest, check_tile, manifests
 from lake.settings import Settings
-from lake.tables import open_table, write_file
+from lake.tables import FollowedTable, open_table, write_file
 
 TRANSACTION = "tidemark-tile"
 ROWS_PER_FILE = 1_000_000
 LARGE_BYTES = 32 << 20
 """States that are larger, encoded, are written by Spark."""
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Turn:
     version: int
     folded: tuple[str, ...] = ()
     """The names of the tiles that this one is folded from."""
+    table: DeltaTable | None = field(default=None, compare=False, repr=False)
+    """The mart as it was looked at; None where there was none."""
 
     @property
     def guard(self) -> dict[str, str]:
@@ -63,11 +66,11 @@ class Turn:
         return sorted({self.manifest.tile, *self.folded})
 
 
-def take_turn(settings: Settings, uri: str, manifest: Manifest) -> Turn:
-    """Judge the tile on the newest version of the mart. Raises TileRefused."""
-    table = open_table(settings, uri)
+def take_turn(settings: Settings, uri: str, manifest: Manifest, mart: FollowedTable | None = None) -> Turn:
+    """Judge the tile on the newest version of the mart (`mart`, if it is followed already). Raises TileRefused."""
+    table = (mart or FollowedTable(settings, uri)).now()
     existing = manifests(table, settings, uri) if table else []
-    return Turn(uri, manifest, check_tile(existing, manifest), _taken(table) + 1)
+    return Turn(uri, manifest, check_tile(existing, manifest), _taken(table) + 1, table=table)
 
 
 def take_fold(settings: Settings, table: DeltaTable, uri: str, tiles: Sequence[Manifest]) -> Turn:
@@ -82,10 +85,6 @@ def take_fold(settings: Settings, table: DeltaTable, uri: str, tiles: Sequence[M
 
 def commit_tile(settings: Settings, turn: Turn, schema: pa.Schema, states: pa.Table) -> None:
     """Write states (in the view's schema) and manifest. Raises TileRefused if another builder's commit came first."""
-    table = open_table(settings, turn.uri) or _create(settings, turn.uri, schema)
-    # The mart is as it was judged as long as nobody has taken the turn; from this version on, Delta sees to it.
-    if turn.guard and _taken(table) >= turn.version:
-        raise _refused(turn)
     manifest = turn.manifest
     told = pa.table({MANIFEST: [manifest.model_dump_json()]})
     file = f"{uuid.uuid4()}.parquet"
@@ -96,12 +95,31 @@ def commit_tile(settings: Settings, turn: Turn, schema: pa.Schema, states: pa.Ta
     )
     transactions = [Transaction(TRANSACTION, turn.version)] if turn.guard else []
     properties = CommitProperties({"userMetadata": manifest.build_id}, app_transactions=transactions)
-    try:
-        table.create_write_transaction(
-            [added], "overwrite", table.schema(), [TILE], [(TILE, "in", turn.names)], commit_properties=properties
-        )
-    except DeltaError as error:
-        _check_landed(settings, turn, error)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            table = _judged(settings, turn, schema)
+            table.create_write_transaction(
+                [added], "overwrite", table.schema(), [TILE], [(TILE, "in", turn.names)], commit_properties=properties
+            )
+            return
+        # Two that make a mart at once may both write its metadata, which stops both their commits; and what was not
+        # answered in time may have been done, by us or by another.
+        except (DeltaError, OSError) as error:
+            if _landed(settings, turn):
+                return
+            if not tries_left:
+                raise _reason(settings, turn, error) from error
+
+
+def _judged(settings: Settings, turn: Turn, schema: pa.Schema) -> DeltaTable:
+    """The mart as it was judged: nobody has taken the turn; from this version on, Delta sees to it."""
+    if (table := turn.table) is not None:
+        table.update_incremental()
+    else:
+        table = open_table(settings, turn.uri) or _create(settings, turn.uri, schema)
+    if turn.guard and _taken(table) >= turn.version:
+        raise _refused(turn)
+    return table
 
 
 def commit_large_tile(
@@ -124,18 +142,22 @@ def commit_large_tile(
         writer.options(**turn.guard).option("userMetadata", manifest.build_id).save(s3a_uri(turn.uri))
     except (Py4JJavaError, PySparkException) as error:
         failure = error
-    _check_landed(settings, turn, failure)
+    if not _landed(settings, turn):
+        raise _reason(settings, turn, failure) from failure
 
 
-def _check_landed(settings: Settings, turn: Turn, failure: Exception | None) -> None:
-    """Raise TileRefused if another's commit has come, `failure` if it is none of that."""
-    table, manifest = open_table(settings, turn.uri), turn.manifest
+def _landed(settings: Settings, turn: Turn) -> bool:
     # One build may commit several tiles to a mart, so its id alone would not tell.
-    if table and manifest.build_id in {m.build_id for m in manifests(table, settings, turn.uri, [manifest.tile])}:
-        return
-    if failure and _taken(table) < turn.version:
-        raise failure  # nobody was faster: something is broken
-    raise _refused(turn) from failure
+    table, manifest = open_table(settings, turn.uri), turn.manifest
+    return table is not None and manifest.build_id in {
+        m.build_id for m in manifests(table, settings, turn.uri, [manifest.tile])
+    }
+
+
+def _reason(settings: Settings, turn: Turn, failure: Exception | None) -> Exception:
+    """Why a tile has not landed: TileRefused if another's commit has come, else the failure; something is broken."""
+    faster = _taken(open_table(settings, turn.uri)) >= turn.version
+    return failure if failure and not faster else _refused(turn)
 
 
 def _refused(turn: Turn) -> TileRefused:

@@ -139,6 +139,11 @@ def used_columns(domain: Domain, view: View) -> set[str]:
     return {name for name in used if name in domain.fields}
 
 
+def read_columns(domain: Domain) -> set[str]:
+    """The fields that any view with states reads."""
+    return set().union(*(used_columns(domain, view) for view in domain.stored_views.values()))
+
+
 def used_dimensions(domain: Domain, view: View) -> list[str]:
     """The dimensions whose columns a view over events names."""
     used = {name.partition(".")[0] for e in view.event_expressions.values() for name in expressions.columns_of(e)}

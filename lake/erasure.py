@@ -37,15 +37,16 @@ def erasures(table: DeltaTable) -> int:
     return table.transaction_version(_TRANSACTION) or 0
 
 
-def check_unchanged(raw: Raw, version: DeltaTable) -> None:
-    """Raise TileRefused if records were erased since this version of raw was read.
+def check_unchanged(now: DeltaTable, version: DeltaTable) -> None:
+    """Raise TileRefused if records were erased since this version of raw was read; `now` is raw as it is now.
 
     Asked between taking a turn at a mart and committing, this keeps what was erased out of every tile: a build that
     read it is refused here, or has committed before the erasure rebuilds the tile, or loses its turn to that.
     """
-    if erasures(raw.table()) != erasures(version):
+    if now.version() != version.version() and erasures(now) != erasures(version):
         raise TileRefused(
-            f"records were erased from {raw.uri} since this build read them; nothing was committed; run it again"
+            f"records were erased from {version.table_uri} since this build read them; nothing was committed; "
+            "run it again"
         )
 
 

@@ -13,16 +13,27 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lake.compile import COUNTS, QUARANTINE, built_in_plans, compile_view, definition_text, stored_below
+from lake.compile import (
+    COUNTS,
+    QUARANTINE,
+    built_in_plans,
+    compile_view,
+    definition_text,
+    read_columns,
+    stored_below,
+)
 from lake.domain import Domain
 from lake.duplicates import DUPLICATE, IDENTITIES
 from lake.joins import Joins, ReadDimension, key_of, key_sql, version_of
 from lake.measures import MACROS
 from lake.parse import MARKER, parse_sql
-from lake.plan import Plan
+from lake.plan import STATES, Plan
 from lake.raw_schema import RAW_SCHEMA
 from lake.reading import check_reading
+from lake.statements import Statements
+from lake.states import canonical_schema, decode, encode, unsliced
 
 __all__ = [
     "COUNTS",
@@ -37,7 +48,7 @@ __all__ = [
 ]
 
 KERNEL_VERSION = 3
-_LARGE_BYTES = 16 << 10
+_NOT_BAD = pa.array([MARKER, DUPLICATE])
 # DuckDB's optimizer lifts an expression that occurs twice out of its TRY, where one odd event then stops the query.
 # What `parse` repeats cannot fail, so there it may share.
 NO_SHARING = "SET disabled_optimizers = 'common_subexpressions'"
@@ -60,17 +71,17 @@ class Kernel:
         self._db.execute("SET TimeZone = 'UTC'")
         self._db.execute(MACROS)
         self._db.execute(NO_SHARING)
+        self._statements = Statements(self._db)
         self._joins = Joins(self._db, domain, dimensions)
-        self._db.register("batch", self._joins.with_versions(RAW_SCHEMA.empty_table()))
         self._parse = parse_sql(domain, "batch")
-        self._db.execute(f"CREATE TEMP TABLE parsed AS {self._parse}")
+        self._kept = _kept(domain, self._parse)
+        self.parse(RAW_SCHEMA.empty_table())
         self._plans = {name: compile_view(self._db, domain, view) for name, view in domain.stored_views.items()}
         self._plans |= built_in_plans()
         self._schemas = {
-            name: _canonical_schema(self._db.sql(plan.aggregate()).to_arrow_table().schema)
+            name: canonical_schema(self._db.sql(plan.aggregate()).to_arrow_table().schema)
             for name, plan in self._plans.items()
         }
-        self._queries: dict[str, duckdb.DuckDBPyRelation] = {}
         self._over: dict[str, Plan] = {}
         self._hashes: dict[str, str] = {}
         for name in domain.stored_views:
@@ -100,24 +111,25 @@ class Kernel:
         return self.aggregate(by, names)
 
     def parse(self, batch: pa.Table) -> None:
-        """Take in raw records: RAW_SCHEMA's columns, any int64 columns to aggregate by, and for each dimension of the
-        domain the int64 column `version_of(dimension)`, the version that holds for the record (all 0 if left out).
+        """Take in raw records: RAW_SCHEMA's columns, any int64 columns to aggregate by, named as no field is, and for
+        each dimension of the domain the int64 column `version_of(dimension)`, the version that holds for the record
+        (all 0 if left out).
         """
         batch = self._joins.with_versions(batch)
         self._joins.load(batch)
-        self._db.register("batch", batch)
+        self._statements.give("batch", batch)
         self._db.execute(_SHARING)
         try:
-            self._db.execute(f"CREATE OR REPLACE TEMP TABLE parsed AS {self._parse}")
+            self._hold(self._statements.run(self._kept))
         finally:
             self._db.execute(NO_SHARING)
 
     def keyed(self, batch: pa.Table) -> pa.Table:
         """Raw records with what they are joined on, one column `key_of(dimension)` for each dimension."""
-        self._db.register("batch", self._joins.with_versions(batch))
+        self._statements.give("batch", self._joins.with_versions(batch))
         columns = ", ".join(f'{key_sql(self._domain, name)} AS "{key_of(name)}"' for name in self._domain.dimensions)
         raw = ", ".join(f'"{column}"' for column in [*RAW_SCHEMA.names, *map(version_of, self._domain.dimensions)])
-        return self._db.sql(f"SELECT {raw}, {columns} FROM ({self._parse})").to_arrow_table()
+        return self._statements.run(f"SELECT {raw}, {columns} FROM ({self._parse})")
 
     def give_dimension(self, name: str, rows: pa.Table) -> None:
         """Make these rows (version, key, columns as text) all that is known of a dimension, until others are given."""
@@ -130,22 +142,25 @@ class Kernel:
         key = f"TRY(CAST(({self._domain.dedup.key}) AS VARCHAR))"
         sql = f"""SELECT "partition", "offset", {key} AS identity, md5_number_lower(value) AS payload
             FROM parsed WHERE flaws & 1 = 0 AND identity IS NOT NULL"""
-        return self._query(sql).cast(IDENTITIES)
+        return self._statements.run(sql).cast(IDENTITIES)
 
     def quarantined(self) -> dict[int, int]:
         """How many of the records taken in are bad, by partition; those without any are left out."""
-        sql = f"SELECT \"partition\", count(*) FROM parsed WHERE reason NOT IN ('{MARKER}', '{DUPLICATE}') GROUP BY 1"
-        partitions, counts = self._query(sql).to_pydict().values()
-        return dict(zip(partitions, counts, strict=True))
+        told = self._parsed["reason"]
+        bad = pc.and_(pc.is_valid(told), pc.invert(pc.is_in(told, _NOT_BAD)))
+        counts = pc.value_counts(self._parsed["partition"].filter(bad))
+        return {count["values"].as_py(): count["counts"].as_py() for count in counts}
 
     def mark(self, repeats: pa.Table) -> None:
         """Mark events taken in that repeat others (REPEATS): no view counts them, and conflicts go to quarantine."""
         if len(repeats):
-            self._db.register("repeats", repeats)
-            self._db.execute(
-                "UPDATE parsed SET reason = repeats.repeats, flaws = flaws | 1 FROM repeats "
-                'WHERE parsed."partition" = repeats."partition" AND parsed."offset" = repeats."offset"'
-            )
+            self._statements.give("repeats", repeats)
+            marked = "repeats.repeats IS NOT NULL"
+            sql = f"""SELECT parsed.* REPLACE (CASE WHEN {marked} THEN repeats.repeats ELSE reason END AS reason,
+                    CASE WHEN {marked} THEN flaws | 1 ELSE flaws END AS flaws)
+                FROM parsed LEFT JOIN repeats
+                ON parsed."partition" = repeats."partition" AND parsed."offset" = repeats."offset\""""
+            self._hold(self._statements.run(sql))
 
     def aggregate(self, by: Sequence[str] = (), names: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """The canonical states of what was taken in; the columns in `by` become leading keys."""
@@ -156,8 +171,7 @@ class Kernel:
         """States -> the canonical states of their union. No tables give no rows."""
         schema = self._with(by, name)
         states = pa.concat_tables([t.select(schema.names).cast(schema) for t in tables] or [schema.empty_table()])
-        self._db.register(":states", _unsliced(states))
-        return self._table(name, self._plans[name].merge(by), by)
+        return self._table(name, self._plans[name].merge(by, self._give(states, name, *by)), by)
 
     def present(self, name: str, states: pa.Table) -> pa.Table:
         """States (of `stored(name)`) -> the values of every row; a view over no other keeps their order."""
@@ -165,15 +179,14 @@ class Kernel:
         if name in self._over:
             below = self._domain.views[name].over
             assert below is not None
-            self._db.register("below", self.present(below, states))
-            states = self._db.sql(plan.aggregate()).to_arrow_table()
-        self._db.register(":states", _unsliced(states))
-        return self._db.sql(plan.present()).to_arrow_table()
+            self._statements.give("below", self.present(below, states))
+            states = self._statements.run(plan.aggregate())
+        return self._statements.run(plan.present(self._give(states, name)))
 
     def shown(self, name: str, values: pa.Table, as_of: datetime) -> pa.Table:
         """Values -> the rows that the view shows: having, retention (as of a time), order and limit applied."""
         plan = self._plan(name)
-        self._db.register(":presented", values)
+        self._statements.give(":presented", values)
         return self._db.sql(plan.shown(), params={"as_of": as_of} if plan.retention else None).to_arrow_table()
 
     def sql(self, name: str) -> dict[str, str]:
@@ -204,7 +217,7 @@ class Kernel:
         if view.over is None or name in self._over:
             return
         self._compile_over(view.over)
-        self._db.register("below", self.present(view.over, self._schemas[self.stored(name)].empty_table()))
+        self._statements.give("below", self.present(view.over, self._schemas[self.stored(name)].empty_table()))
         self._over[name] = plan = compile_view(self._db, self._domain, view)
         self._check_reading(name, self._db.sql(plan.aggregate()).to_arrow_table())
 
@@ -215,48 +228,29 @@ class Kernel:
     def _with(self, by: Sequence[str], name: str) -> pa.Schema:
         return pa.schema([pa.field(column, pa.int64()) for column in by] + list(self._schemas[name]))
 
+    def _hold(self, parsed: pa.Table) -> None:
+        self._parsed = parsed
+        self._statements.give("parsed", parsed)
+
+    def _give(self, states: pa.Table, *of: str) -> str:
+        """Make states a table; its name, one for each kind, so that none is planned anew for another's columns."""
+        name = ":".join([STATES, *of])
+        self._statements.give(name, unsliced(states))
+        return name
+
     def _table(self, name: str, sql: str, by: Sequence[str]) -> pa.Table:
-        return self._query(sql).cast(self._with(by, name))
-
-    def _query(self, sql: str) -> pa.Table:
-        # Bound once, which is much of what a small batch costs; what it reads is looked up whenever it runs.
-        if sql not in self._queries:
-            self._queries[sql] = self._db.sql(sql)
-        return self._queries[sql].to_arrow_table()
+        return self._statements.run(sql).cast(self._with(by, name))
 
 
-def _unsliced(states: pa.Table) -> pa.Table:
-    """The same rows from the beginning of their arrays: DuckDB refuses a struct from the middle of one."""
-    if any(pa.types.is_struct(field.type) for field in states.schema):
-        return states.combine_chunks().take(pa.array(range(len(states)), pa.int64()))
-    return states
+def _kept(domain: Domain, parsed: str) -> str:
+    """Of parsed records, what is asked for later: the fields that views read, and all of a record that is bad.
 
-
-def _canonical_schema(schema: pa.Schema) -> pa.Schema:
-    """The types that DuckDB, Arrow, Spark and Delta all hold: times carry UTC, list items have one name."""
-
-    def canonical(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_timestamp(kind):
-            return pa.timestamp("us", "UTC")
-        if pa.types.is_list(kind):
-            return pa.list_(pa.field("element", canonical(kind.value_type)))
-        if pa.types.is_struct(kind):
-            return pa.struct([pa.field(f.name, canonical(f.type)) for f in kind])
-        return kind
-
-    return pa.schema([pa.field(f.name, canonical(f.type)) for f in schema])
-
-
-def encode(states: pa.Table) -> bytes:
-    """States as an Arrow IPC stream, compressed if large. Transport only: equal states may have unequal bytes."""
-    sink = pa.BufferOutputStream()
-    # Each column is compressed by itself, which takes twenty times as long as writing a small one does.
-    options = pa.ipc.IpcWriteOptions(compression="zstd" if states.nbytes >= _LARGE_BYTES else None)
-    with pa.ipc.new_stream(sink, states.schema, options=options) as writer:
-        writer.write_table(states)
-    return sink.getvalue().to_pybytes()
-
-
-def decode(data: bytes) -> pa.Table:
-    """The inverse of `encode`."""
-    return pa.ipc.open_stream(data).read_all()
+    Where duplicates are looked for, any record may turn out to be one and bad.
+    """
+    read = read_columns(domain)
+    unread = [f'"{name}"' for name in domain.fields if name not in read]
+    rest = ", ".join(["headers", *unread])
+    if domain.dedup:
+        return f"SELECT * EXCLUDE ({rest}) FROM ({parsed})"
+    bad = ", ".join(f"CASE WHEN reason IS NOT NULL THEN {name} END AS {name}" for name in ("key", "value"))
+    return f"SELECT * EXCLUDE ({rest}) REPLACE ({bad}) FROM ({parsed})"

@@ -15,14 +15,14 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 import structlog
 
+from lake import state_files
 from lake.kernel import Kernel
 from lake.marts import MartSnapshot
 from lake.measures import MACROS
@@ -32,7 +32,6 @@ log = structlog.get_logger()
 FILES = 4
 """Where there are more, larger ones are made in the background."""
 IDLE_SECONDS = 24 * 3600
-ROWS_PER_GROUP = 122_880
 MERGE_MEMORY = "1GB"
 
 
@@ -48,7 +47,7 @@ class LocalMart:
         self._lock = threading.Lock()
 
     def files(self, snapshot: MartSnapshot) -> list[Path]:
-        """Parquet files that hold this version's states; none if it has none. Raises MartDamaged, OSError.
+        """Files (`state_files`) that hold this version's states; none if it has none. Raises MartDamaged, OSError.
 
         They may be other ones when the same version is asked for again, with the same contents.
         """
@@ -70,17 +69,24 @@ class LocalMart:
         if file.exists():
             yield file
         elif len(run) == 1:
-            _into(file, lambda new: pq.write_table(snapshot.read(snapshot.tiles[run[0]], snapshot.files[run[0]]), new))
+            self._fetch(snapshot, run[0], file)
             yield file
         else:
             for half in _halves(run):
                 yield from self._best(snapshot, half)
+
+    def _fetch(self, snapshot: MartSnapshot, number: int, file: Path) -> None:
+        with duckdb.connect(config={"threads": 1, "memory_limit": MERGE_MEMORY}) as db:
+            db.execute("SET TimeZone = 'UTC'")
+            db.register("fetched", snapshot.read(snapshot.tiles[number], snapshot.files[number]))
+            _into(file, lambda new: state_files.write(db, new, "SELECT * FROM fetched"))
 
     def _improve(self, snapshot: MartSnapshot) -> None:
         """Make the files of all runs, then let them be found."""
         try:
             with _stoppable(duckdb.connect(config={"threads": 1, "memory_limit": MERGE_MEMORY})) as db:
                 db.execute(f"SET temp_directory = '{self._folder}/spilled.{os.getpid()}'")
+                db.execute("SET TimeZone = 'UTC'")
                 db.execute(MACROS)
                 for run in _runs(snapshot):
                     self._merged(db, snapshot, run)
@@ -97,14 +103,14 @@ class LocalMart:
         file = self._file(snapshot, run)
         if len(run) > 1 and not file.exists():
             halves = [self._merged(db, snapshot, half) for half in _halves(run)]
-            sql = f'WITH ":states" AS (SELECT * FROM {scan(halves)}) SELECT * FROM ({self._merge})'
-            options = f"FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE {ROWS_PER_GROUP}"
-            _into(file, lambda new: db.execute(f"COPY ({sql}) TO '{new}' ({options})"))
+            merged = f'WITH ":states" AS ({state_files.select(db, halves)}) SELECT * FROM ({self._merge})'
+            _into(file, lambda new: state_files.write(db, new, merged))
+            state_files.close(db, halves)
         return file
 
     def _file(self, snapshot: MartSnapshot, run: range) -> Path:
         names = "\n".join(name for number in run for name in snapshot.files[number])
-        return self._folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.parquet"
+        return self._folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}{state_files.SUFFIX}"
 
     def _remove_other_definitions(self) -> None:
         """Those that nobody has asked for in a day."""
@@ -116,7 +122,7 @@ class LocalMart:
     def _remove_others(self, snapshot: MartSnapshot) -> None:
         """Those that were made from other data files than this version's."""
         wanted = {self._file(snapshot, part) for run in _runs(snapshot) for part in _parts(run)}
-        for file in set(self._folder.glob("*.parquet")) - wanted:
+        for file in set(self._folder.glob(f"*{state_files.SUFFIX}")) - wanted:
             file.unlink(missing_ok=True)
 
 
@@ -143,11 +149,6 @@ def _into(file: Path, write: Callable[[Path], object]) -> None:
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
-
-
-def scan(files: Sequence[Path]) -> str:
-    """SQL: the rows of these files."""
-    return f"read_parquet([{', '.join(repr(str(file)) for file in files)}])"
 
 
 def _runs(snapshot: MartSnapshot) -> list[range]:

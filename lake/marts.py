@@ -26,7 +26,7 @@ from lake.cuts import EPOCH, Cut, format_time
 from lake.errors import MartDamaged, TileRefused
 from lake.kernel import QUARANTINE, Kernel
 from lake.settings import Settings
-from lake.tables import data_files, open_table, read_file
+from lake.tables import FollowedTable, data_files, open_table, read_file
 
 TILE = "tile"
 MANIFEST = "manifest"
@@ -151,17 +151,14 @@ class Mart:
         self._settings = settings
         self._schema = schema
         self._definition_hash = definition_hash
-        self._table: DeltaTable | None = None
+        self._table = FollowedTable(settings, self.uri)
         self._snapshot = MartSnapshot(-1, [], [], self.read)
 
     def snapshot(self) -> MartSnapshot:
         """The newest version. A mart that was never built is an empty one. Raises MartDamaged."""
-        if self._table is None:
-            self._table = open_table(self._settings, self.uri)
-        else:
-            self._table.update_incremental()
-        if self._table is not None and self._table.version() != self._snapshot.version:
-            self._snapshot = self._load(self._table)
+        table = self._table.now()
+        if table is not None and table.version() != self._snapshot.version:
+            self._snapshot = self._load(table)
         return self._snapshot
 
     def read(self, manifest: Manifest, files: tuple[str, ...]) -> pa.Table:

@@ -49,23 +49,30 @@ def parse_sql(domain: Domain, source: str) -> str:
         before = ", ".join(f"{sql} AS {name}" for name, sql in decoder.before.items())
         decoded = f"SELECT *, {before} FROM ({decoded})"
     shapes = [f"WHEN {condition} THEN '{reason}'" for condition, reason in decoder.shapes]
-    after = [f", CASE WHEN _shape IS NULL THEN {sql} END AS {name}" for name, sql in decoder.after.items()]
-    made = ", ".join([*decoder.before, *decoder.after])
-    judged = ", ".join([*columns, *(f"{sql} AS {verdict}" for verdict, sql in verdicts.items())])
+    after = {name: f"CASE WHEN _shape IS NULL THEN {sql} END" for name, sql in decoder.after.items()}
+    # What one table expression is made of is computed once, in the one before it; what one SELECT names twice, twice.
+    made, read, steps = ["_text", *decoder.before], "shaped", ""
+    for number, step in enumerate([{name: name for name in decoder.before} | after, *decoder.steps], start=1):
+        of_step = "".join(f", {sql} AS {name}" for name, sql in step.items())
+        steps += f"step{number} AS (SELECT * EXCLUDE ({', '.join(made)}){of_step} FROM {read}),\n"
+        made, read = [*step], f"step{number}"
+    judged = ", ".join(f"{sql} AS {verdict}" for verdict, sql in verdicts.items())
     return f"""
 WITH decoded AS ({decoded}),
-shaped AS (SELECT * EXCLUDE (_text),
+shaped AS (SELECT *,
     CASE WHEN value IS NULL THEN
              CASE WHEN len(list_filter(headers, lambda header: header.key = '{MARKER_HEADER}')) > 0
                   THEN '{MARKER}' ELSE 'null_value' END
          WHEN _text IS NULL THEN 'bad_utf8'
-         {" ".join(shapes)} END AS _shape{" ".join(after)}
+         {" ".join(shapes)} END AS _shape
     FROM decoded),
-judged AS (SELECT *{f" EXCLUDE ({made})" if made else ""}, {judged} FROM shaped)
-SELECT * EXCLUDE ({", ".join(["_shape", fields, *verdicts])}),
-    coalesce({", ".join(["_shape", *verdicts])}) AS reason,
-    CASE WHEN coalesce({", ".join(fatal)}) IS NULL THEN {" | ".join(["0::BIGINT", *optional])} ELSE 1 END AS flaws,
-    {fields} FROM judged"""
+{steps}typed AS (SELECT *, {", ".join(columns)} FROM {read}),
+judged AS (SELECT * EXCLUDE ({", ".join(made)}), {judged} FROM typed),
+reasoned AS (SELECT *, coalesce({", ".join(["_shape", *verdicts])}) AS reason FROM judged)
+SELECT * EXCLUDE ({", ".join(["_shape", fields, *verdicts, "reason"])}), reason,
+    CASE WHEN reason IS NULL THEN 0::BIGINT
+         WHEN coalesce({", ".join(fatal)}) IS NULL THEN {" | ".join(["0::BIGINT", *optional])} ELSE 1 END AS flaws,
+    {fields} FROM reasoned"""
 
 
 def usable(domain: Domain, columns: Collection[str]) -> str:

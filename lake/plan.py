@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+STATES = ":states"
+"""What the table of states is called, unless something else is said."""
 PLACE = ":place"
 """The column of a row that says where its event stands: a struct of event_time, partition, offset."""
 
@@ -46,23 +48,23 @@ class Plan:
         columns = {name: (s.bucket, s.state) for name, s in self.states.items()}
         return _grouped([*by, *self.keys], columns, rows)
 
-    def merge(self, by: Sequence[str] = ()) -> str:
-        """The table `:states` -> states."""
+    def merge(self, by: Sequence[str] = (), table: str = STATES) -> str:
+        """The table of states -> states."""
         keys = [*by, *self.keys]
         columns = {
             name: ('":e".bucket', s.merge.format(s='":e".part')) if s.bucket else (None, s.merge.format(s=f'"{name}"'))
             for name, s in self.states.items()
         }
         opened = {
-            name: _select([*quoted(keys), f'unnest("{name}") AS ":e"'], '":states"')
+            name: _select([*quoted(keys), f'unnest("{name}") AS ":e"'], f'"{table}"')
             for name, s in self.states.items()
             if s.bucket
         }
-        return _grouped(keys, columns, 'SELECT * FROM ":states"', opened)
+        return _grouped(keys, columns, f'SELECT * FROM "{table}"', opened)
 
-    def present(self) -> str:
-        """The table `:states` -> every row's values, in the same order."""
-        sql = f'SELECT {", ".join([*quoted(self.keys), *as_columns(self.values)])} FROM ":states"'
+    def present(self, table: str = STATES) -> str:
+        """The table of states -> every row's values, in the same order."""
+        sql = f'SELECT {", ".join([*quoted(self.keys), *as_columns(self.values)])} FROM "{table}"'
         for name, expression in self.derived.items():
             sql = f'SELECT *, TRY({expression}) AS "{name}" FROM ({sql}) AS ":values"'
         return sql

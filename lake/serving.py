@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import redis
 from deltalake.exceptions import DeltaError
 
-from lake import metrics
+from lake import metrics, state_files
 from lake.cuts import Cut, covers
 from lake.domain import Domain
 from lake.errors import MissingCoverage, lake_away
@@ -202,7 +201,7 @@ class Serving:
         )
 
     def copies(self, parts: Parts) -> list[Path]:
-        """The mart's part in Parquet files on this disk; see LocalMart.files."""
+        """The mart's part in files on this disk; see LocalMart.files."""
         return self._copies[parts.view].files(parts.mart)
 
     def _admit(self, heads: Mapping[str, Cut]) -> None:
@@ -217,7 +216,7 @@ class Serving:
         view, mart = parts.view, parts.mart
         version, states = self._batch.get(view, (None, None))
         if version != mart.version:
-            tables = [pq.read_table(file) for file in self.copies(parts)] if self._copies else mart.states
+            tables = [state_files.read(file) for file in self.copies(parts)] if self._copies else mart.states
             states = self.kernel.merge(view, tables)
             self._batch[view] = (mart.version, states)
         return states

@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     """Of a program's pod, which with Spark is the driver."""
     spark_executors: int = Field(2, ge=1)
     spark_executor_cores: int = Field(1, ge=1)
+    """Tasks at a time, each."""
+    spark_executor_cpu: str = "1"
+    """Asked of the node for each, as Kubernetes writes it; where there is more, an executor may use it."""
     spark_executor_memory: str = "1g"
     spark_executor_overhead: str = "2g"
     """Of each executor, outside of its JVM: that is where the kernel runs."""

@@ -55,7 +55,7 @@ class Prompt:
     """Answers SQL over all domains, also several threads at once.
 
     One statement sees a domain's views at one moment, and merged, marts and speed agree. They are DuckDB's views in one
-    database, whose transactions end without a commit; a statement that does more than read them is asked of a copy.
+    database, where a person's statement may only read; one that asks for more is asked of a copy.
     """
 
     def __init__(self, settings: Settings, domains: dict[str, Domain]) -> None:
@@ -83,15 +83,15 @@ class Prompt:
     def query(self, statement: str) -> pa.Table:
         """The rows of a SELECT. Raises TidemarkError with what is wrong with the statement."""
         named = self._named(statement)
-        with self._reading([name for name in named if self._owner(name)]) as merged:
-            try:
-                if all(map(self._owner, named)) and self._only_reads(statement):
-                    return merged.sql(statement).to_arrow_table()
-                return self._query_copied(statement, named, merged)
-            except duckdb.CatalogException as error:
-                raise TidemarkError(f"{error}\ntables: {', '.join(self.tables)}") from None
-            except (duckdb.Error, AttributeError) as error:
-                raise TidemarkError(f"this is not a query that returns rows: {error}") from None
+        views = [name for name in named if self._owner(name)]
+        with _told(self.tables):
+            parsed = duckdb.extract_statements(statement)
+        kinds = [each.type for each in parsed]
+        alone = views == named and kinds in _READING and not _ABOUT_TABLES.search(statement)
+        with self._reading(views, alone) as merged, _told(self.tables):
+            if alone:
+                return merged.execute(parsed[0]).to_arrow_table()  # `sql` would plan it twice
+            return self._query_copied(statement, named, merged)
 
     def _query_copied(self, statement: str, named: list[str], merged: duckdb.DuckDBPyConnection) -> pa.Table:
         """In a database of its own, which may be told anything."""
@@ -112,19 +112,25 @@ class Prompt:
             return db.sql(statement).to_arrow_table()
 
     @contextmanager
-    def _reading(self, names: list[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that sees all domains' views that are named, each domain at one moment."""
+    def _reading(self, names: list[str], alone: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that sees all domains' views that are named, each domain at one moment.
+
+        `alone`: for one statement. What it sees is a moment's by itself, and a transaction around it costs as much as
+        a tenth of a small one.
+        """
         with self._lock:
             for domain in self._servings:
                 self.serving(domain)  # another version of it may be live by now, with other views
             views: dict[str, set[str]] = {}
             for name in names:
-                views.setdefault(self._owners[name.rpartition(".")[2]], set()).add(name.rpartition(".")[2])
+                if owner := self._owner(name):
+                    views.setdefault(owner, set()).add(name.rpartition(".")[2])
             for domain, wanted in views.items():
                 self._tables_of(domain).bring(wanted)
             cursor = self._db.cursor()
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT count(*) FROM moment").fetchall()  # the transaction's moment is now
+            if not alone:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT count(*) FROM moment").fetchall()  # the transaction's moment is now
         try:
             yield cursor
         finally:
@@ -133,21 +139,15 @@ class Prompt:
     def _tables_of(self, domain: str) -> MergedTables:
         serving, tables = self.serving(domain), self._merged.get(domain)
         if tables is None or tables.serving is not serving:
-            if tables:
-                tables.drop()
             self._number += 1
-            tables = self._merged[domain] = MergedTables(self._db, serving, f"{domain} {self._number}")
+            tables = MergedTables(self._db, serving, f"{domain} {self._number}", before=tables)
+            self._merged[domain] = tables
         return tables
 
     def _owner(self, name: str) -> str | None:
         """The domain of a view, also as one layer's; None for other tables."""
         schema, dot, view = name.rpartition(".")
         return self._owners.get(view) if schema + dot in LAYERS else None
-
-    @staticmethod
-    def _only_reads(statement: str) -> bool:
-        kinds = [found.type for found in duckdb.extract_statements(statement)]
-        return kinds in _READING and not _ABOUT_TABLES.search(statement)
 
     def serving(self, domain: str) -> Serving:
         """The domain's serving, kept between statements; another one after another version was promoted."""
@@ -221,6 +221,17 @@ class Prompt:
                 yield from _column_comments(schema + view, list(comments), comments)
 
 
+@contextmanager
+def _told(tables: list[str]) -> Iterator[None]:
+    """Raises TidemarkError for what DuckDB says of a person's statement."""
+    try:
+        yield
+    except duckdb.CatalogException as error:
+        raise TidemarkError(f"{error}\ntables: {', '.join(tables)}") from None
+    except (duckdb.Error, AttributeError) as error:
+        raise TidemarkError(f"this is not a query that returns rows: {error}") from None
+
+
 def _database(readable: Path) -> duckdb.DuckDBPyConnection:
     """Where merged views are: what it is asked cannot reach this machine's files, or change a setting."""
     db = duckdb.connect(config={"threads": 2, "memory_limit": "2GB"})
@@ -230,7 +241,6 @@ def _database(readable: Path) -> duckdb.DuckDBPyConnection:
         db.execute(f"CREATE SCHEMA {schema}")
     db.execute("CREATE TABLE moment (seen BIGINT)")
     db.execute(NO_SHARING)
-    db.execute("SET parquet_metadata_cache = true")
     db.execute(f"SET temp_directory = '{readable}/spilled'")
     db.execute(f"SET allowed_directories = ['{readable}']")
     db.execute("SET enable_external_access = false")

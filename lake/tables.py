@@ -23,6 +23,22 @@ def open_table(settings: Settings, uri: str, version: int | None = None) -> Delt
         return None
 
 
+class FollowedTable:
+    """A table that is looked at again and again: to open one reads its log, to bring it up to date only what is new."""
+
+    def __init__(self, settings: Settings, uri: str) -> None:
+        self._settings, self._uri = settings, uri
+        self._table: DeltaTable | None = None
+
+    def now(self) -> DeltaTable | None:
+        """Its newest version, always the same object; None if there is no table."""
+        if self._table is None:
+            self._table = open_table(self._settings, self._uri)
+        else:
+            self._table.update_incremental()
+        return self._table
+
+
 def data_files(table: DeltaTable) -> list[dict]:
     """One dict a data file of this version: path, num_records, partition.*, min.* and max.* of each column."""
     return pa.table(table.get_add_actions(flatten=True)).to_pylist()

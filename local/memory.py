@@ -6,7 +6,6 @@ RSS would count Airflow's shared pages once a process, several gigabytes that do
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -19,12 +18,8 @@ def family(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def pss_bytes(processes: Iterable[psutil.Process]) -> int:
-    """The sum of PSS; a process that has ended meanwhile counts nothing."""
-    return sum(_pss(process) for process in processes)
-
-
-def _pss(process: psutil.Process) -> int:
+def pss_bytes(process: psutil.Process) -> int:
+    """The PSS of one process; 0 once it has ended."""
     try:
         with Path(f"/proc/{process.pid}/smaps_rollup").open() as rollup:
             for line in rollup:

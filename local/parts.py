@@ -159,6 +159,8 @@ def environment(home: Path, ports: Ports, variables: Mapping[str, str]) -> dict[
             "TIDEMARK_LAND_INTERVAL_SECONDS", str(max(1, len(_names(variables, DOMAINS))))
         ),
         "AIRFLOW_HOME": str(home / "airflow"),
+        # A writer waits for the others this long (s); after the usual five, a command fails on a busy machine.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.resolve()}/airflow/airflow.db?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",

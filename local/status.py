@@ -1,7 +1,7 @@
 """What runs now: each part's state, memory, address and login.
 
 The memory of the whole is that of supervisord's whole process tree, so what a dead part left behind
-counts, too.
+counts, too. Each process is measured once, so the parts are never more than the whole.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Status:
 def read_status(stack: Stack) -> Status:
     """The stack as it is at this moment; parts that were never started are STOPPED."""
     supervisor = stack.supervisor.process()
+    memory = {process.pid: pss_bytes(process) for process in family(supervisor)} if supervisor else {}
     states = stack.supervisor.states()
     variables = stack.variables()
     logins = {
@@ -69,14 +70,13 @@ def read_status(stack: Stack) -> Status:
                 info.get("statename", "STOPPED"),
                 pid,
                 len(processes),
-                pss_bytes(processes),
+                sum(memory.get(process.pid, 0) for process in processes),
                 part.address,
                 *logins.get(part.name, (None, None)),
                 part.metrics,
             )
         )
-    total = pss_bytes(family(supervisor)) if supervisor else 0
-    return Status(str(stack.home), supervisor is not None, total, parts, _paused(parts))
+    return Status(str(stack.home), supervisor is not None, sum(memory.values()), parts, _paused(parts))
 
 
 def _paused(parts: list[PartStatus]) -> dict[str, bool] | None:

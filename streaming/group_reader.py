@@ -31,9 +31,13 @@ log = structlog.get_logger()
 Frontier = tuple[Cut, Mapping[int, Versions]]
 """Where the speed layer begins: a cut, and of each partition the versions announced before it."""
 
-_MAX_RECORDS = 20_000
+# What a chunk costs besides its records is a few dozen milliseconds, which a backlog shall not notice.
+_MAX_RECORDS = 50_000
 _MAX_BYTES = 16 << 20
+# So long may the broker wait for more than one record: without, answering costs it more than all else that it does.
+_GATHER_SECONDS = 0.01
 _WATCH_SECONDS = 1.0
+_REPORT_SECONDS, _BEHIND = 10.0, 100_000
 
 
 class GroupReader:
@@ -61,7 +65,7 @@ class GroupReader:
         self._watch = TopicWatch(settings, domain.topic)
         self._reader: LogReader | GapReader | None = None
         self._resumes: dict[int, Resume] = {}
-        self._watched = 0.0
+        self._watched, self._reported = 0.0, 0.0
 
     @property
     def positions(self) -> Cut:
@@ -84,6 +88,8 @@ class GroupReader:
             if isinstance(self._reader, GapReader):
                 self.close()
             return None
+        if isinstance(self._reader, LogReader):
+            self._report(self._reader)
         segment_ms = self._settings.segment_seconds * 1000
         return self._split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
 
@@ -92,6 +98,13 @@ class GroupReader:
         if self._reader:
             self._reader.close()
         self._reader, self._resumes = None, {}
+
+    def _report(self, reader: LogReader) -> None:
+        """Say now and then how far there is to go, where it is far."""
+        if time.monotonic() - self._reported > _REPORT_SECONDS:
+            self._reported = time.monotonic()
+            if (behind := reader.behind) > _BEHIND:
+                log.info("catching up", group=self._group, events_behind=behind)
 
     def _open(self) -> LogReader | GapReader:
         topic = self._watch.now()
@@ -104,7 +117,7 @@ class GroupReader:
             log.error("Kafka has forgotten what was not read yet; reading raw", positions=positions, begins=forgotten)
             return GapReader(self._raw, topic, positions, forgotten)
         epochs = {p: resume.epoch for p, resume in self._resumes.items()}
-        return LogReader(self._settings, topic, self.positions, epochs)
+        return LogReader(self._settings, topic, self.positions, epochs, _GATHER_SECONDS)
 
     @until_store_answers
     def _resume(self, partition: int, topic_id: str) -> Resume:

@@ -7,16 +7,16 @@ the one the positions were made for is a named stop, never silently new or missi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from lake.errors import LogTruncated, NotLogAppendTime, RetentionPassed
-from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
+from streaming.librdkafka import Consumer
+from streaming.messages import Messages, compile_loops
 from streaming.topic import Topic
 
 # A consume call cannot be bounded in bytes. So few records that even at the largest size they fit in memory.
@@ -53,7 +53,8 @@ class LogReader:
         self.topic = topic
         self.positions = dict(positions)
         self._epochs = dict(epochs or {})
-        self._consumer: Any = Consumer(
+        compile_loops()  # not while the first records wait
+        self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.kafka_bootstrap,
                 # Required by the client, used for nothing: where to go on is known elsewhere.
@@ -73,12 +74,7 @@ class LogReader:
         )
         try:
             self._check_ranges()
-            self._consumer.assign(
-                [
-                    TopicPartition(topic.name, p, offset, leader_epoch=self._epochs.get(p, -1))
-                    for p, offset in self.positions.items()
-                ]
-            )
+            self._consumer.assign(topic.name, self.positions, self._epochs)
         except BaseException:
             self.close()
             raise
@@ -90,60 +86,45 @@ class LogReader:
         pass; after any of these the reader is to be closed.
         """
         deadline = time.monotonic() + seconds
-        messages: list[Any] = []
-        size = 0
-        while len(messages) < max_records and size < max_bytes:
-            left = deadline - time.monotonic()
-            if left <= 0 and messages:
-                break
-            got = self._consumer.consume(min(_RECORDS_A_CALL, max_records - len(messages)), max(left, 0))
-            for message in got:
-                if message.error() is not None:
-                    self._stop(message.error())
-                size += len(message)
-            messages += got
-            if left <= 0:
-                break
-        return self._batch(messages) if messages else None
+        messages = Messages(max_records)
+        try:
+            while len(messages) < max_records and messages.bytes < max_bytes:
+                left = deadline - time.monotonic()
+                if left <= 0 and len(messages):
+                    break
+                most = min(_RECORDS_A_CALL, max_records - len(messages))
+                if error := messages.take(self._consumer, most, max(left, 0)):
+                    self._stop(error)
+                if left <= 0:
+                    break
+            return self._batch(messages) if len(messages) else None
+        finally:
+            messages.release()
+
+    @property
+    def behind(self) -> int:
+        """How many offsets there are that were not read yet, as far as this reader knows."""
+        ends = {p: self._consumer.known_end(self.topic.name, p) for p in self.positions}
+        return sum(max(end - self.positions[p], 0) for p, end in ends.items() if end is not None)
 
     def close(self) -> None:
         self._consumer.close()
 
-    def _batch(self, messages: Sequence[Any]) -> Batch:
-        partitions = [message.partition() for message in messages]
-        offsets = [message.offset() for message in messages]
-        end = {p: offset + 1 for p, offset in zip(partitions, offsets, strict=True)}
-        start = {p: self.positions[p] for p in end}
-        last = dict(zip(partitions, messages, strict=True))
-        self._epochs |= {p: m.leader_epoch() for p, m in last.items() if m.leader_epoch() is not None}
-        self.positions |= end
-        rows = pa.Table.from_arrays(
-            [
-                pa.array(partitions, pa.int32()),
-                pa.array(offsets, pa.int64()),
-                self._append_times(messages),
-                pa.array([message.key() for message in messages], pa.binary()),
-                pa.array([message.value() for message in messages], pa.binary()),
-                pa.array([message.headers() for message in messages], RAW_SCHEMA.field("headers").type),
-            ],
-            schema=RAW_SCHEMA,
-        )
-        return Batch(rows, start, end, {p: self._epochs.get(p, -1) for p in end})
-
-    def _append_times(self, messages: Sequence[Any]) -> pa.Array:
-        stamps = [message.timestamp() for message in messages]
-        if any(kind != TIMESTAMP_LOG_APPEND_TIME for kind, _ in stamps):
+    def _batch(self, messages: Messages) -> Batch:
+        if not messages.are_log_append_time():
             raise NotLogAppendTime(
                 f"topic '{self.topic.name}' holds records whose timestamp a producer set; expected "
                 "message.timestamp.type=LogAppendTime since before the first record: make the topic anew"
             )
-        milliseconds = pa.array([ms for _, ms in stamps], pa.int64())
-        return milliseconds.cast(pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
+        end = messages.ends()
+        start = {p: self.positions[p] for p in end}
+        self._epochs |= messages.epochs()
+        self.positions |= end
+        return Batch(messages.table(), start, end, {p: self._epochs.get(p, -1) for p in end})
 
     def _check_ranges(self) -> None:
         for p, position in self.positions.items():
-            asked = TopicPartition(self.topic.name, p)
-            low, high = self._consumer.get_watermark_offsets(asked, timeout=_REQUEST_SECONDS)
+            low, high = self._consumer.watermarks(self.topic.name, p, _REQUEST_SECONDS)
             if position < low:
                 raise RetentionPassed(
                     f"topic '{self.topic.name}' partition {p} begins at offset {low}, expected {position}: Kafka "
@@ -156,7 +137,7 @@ class LogReader:
                     "records that were read are gone; restore the broker's data or give the domain a new topic"
                 )
 
-    def _stop(self, error: Any) -> None:
+    def _stop(self, error: KafkaError) -> None:
         if error.code() in _POSITION_LOST:
             self._check_ranges()
         if error.code() == KafkaError._LOG_TRUNCATION:

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 _POLL_SECONDS = 0.02
 # How much longer than a chunk's CPU time the next one is gathered, times the readers that share the process; a backlog
 # fills a chunk at once and never waits.
-_REST = 3
+_REST = 2
 _REPORT_SECONDS = 10
 
 _RESTRICTION = beam.DoFn.RestrictionParam(PositionsProvider())

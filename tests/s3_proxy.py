@@ -1,4 +1,4 @@
-"""A proxy before an S3 server, for tests that come between a process and its lake."""
+"""A proxy before a server, for tests that come between a process and its lake or its store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Proxy:
     def __init__(self, endpoint: str) -> None:
         self._upstream = (urlsplit(endpoint).hostname, urlsplit(endpoint).port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.endpoint = f"http://{self.address}"
         in_background(self._accept)
 
     def serve(self, client: socket.socket, server: socket.socket) -> None:
@@ -32,7 +33,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            in_background(self.serve, client, socket.create_connection(self._upstream))
+            try:
+                server = socket.create_connection(self._upstream)
+            except OSError:  # the server is away, and so are we
+                close(client)
+                continue
+            in_background(self.serve, client, server)
 
 
 _Kind = TypeVar("_Kind", bound=Proxy)

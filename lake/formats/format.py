@@ -34,13 +34,16 @@ class Decoder:
     """A format for a domain's fields, as SQL over the column `_text`, a record as a string.
 
     `before` are columns made of any text; `shapes` are (condition, reason) over them, the first that holds being the
-    record's; `after` are columns made where none holds. Columns begin with _, as no field does. `cells` read them.
+    record's; `after` are columns made where none holds, and NULL elsewhere. `steps` are made of those one after the
+    other, each mapping of the columns of the one before, so that nothing is computed twice. Columns begin with _, as no
+    field does. `cells` read the last ones.
     """
 
     cells: Mapping[str, Cell]
     before: Mapping[str, str] = field(default_factory=dict)
     shapes: tuple[tuple[str, str], ...] = ()
     after: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Mapping[str, str], ...] = ()
 
 
 class Format(Strict):

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import yaml
-from deltalake import CommitProperties, Transaction, write_deltalake
 
-from jobs.tile import TRANSACTION
+from jobs.tile import commit_tile, take_turn
 from lake.cuts import EPOCH, Cut, epoch_ms, format_time
 from lake.domain import Domain, load_domain
 from lake.kernel import COUNTS, Kernel
-from lake.marts import MANIFEST, TILE, Manifest, Mart, mart_uri
+from lake.marts import TILE, Manifest, Mart, mart_uri
 from lake.raw import Raw
 from lake.settings import Settings
 from lake.tables import open_table
@@ -110,24 +109,11 @@ class BenchLake:
                     markers=0,
                     build_id="copied",
                 )
-                self.write_tile(uri, manifest, states, number)
+                self.write_tile(uri, manifest, states)
 
-    def write_tile(self, uri: str, manifest: Manifest, states: pa.Table, number: int) -> None:
-        """Commit the states as a tile, in the turn of this number."""
-        schema = pa.schema([pa.field(TILE, pa.string()), pa.field(MANIFEST, pa.string()), *states.schema])
-        count = len(states)
-        columns: dict[str, object] = {TILE: pa.array([manifest.tile] * count, pa.string())}
-        columns[MANIFEST] = pa.nulls(count, pa.string())
-        columns |= {name: states[name] for name in states.column_names}
-        told = pa.Table.from_pylist([{TILE: manifest.tile, MANIFEST: manifest.model_dump_json()}], schema=schema)
-        write_deltalake(
-            uri,
-            pa.concat_tables([pa.table(columns, schema=schema), told]),
-            partition_by=[TILE],
-            mode="append",
-            commit_properties=CommitProperties(app_transactions=[Transaction(TRANSACTION, number)]),
-            storage_options=self.settings.storage_options(),
-        )
+    def write_tile(self, uri: str, manifest: Manifest, states: pa.Table) -> None:
+        """Commit the states as a tile, as a build does."""
+        commit_tile(self.settings, take_turn(self.settings, uri, manifest), states.schema, states)
 
     def forget_tile(self, domain: Domain, t0: datetime) -> None:
         """Take the slice's tile out of every mart, so that the next build appends it."""

@@ -34,6 +34,7 @@ class Taken:
             "seconds": [round(run.seconds, 3) for run in self.runs],
             "cpu_seconds": [round(run.cpu_seconds, 3) for run in self.runs],
             "events_per_cpu_second": [round(run.events / max(run.cpu_seconds, 1e-3)) for run in self.runs],
+            "peak_bytes": max((run.peak_bytes for run in self.runs), default=0),
             "errors": errors,
             "failed": self.failed,
         }

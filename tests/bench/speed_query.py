@@ -126,7 +126,7 @@ def _made(lake: BenchLake, users: int) -> Made:
             t0=EPOCH, t1=T0, cut_start={}, cut_end=_CUT, definition_hash=definition, rows=len(states), events=0, good=0,
             quarantined=0, markers=0, build_id="bench",
         )  # fmt: skip
-        lake.write_tile(mart_uri(settings, domain.name, view, definition), manifest, states, 0)
+        lake.write_tile(mart_uri(settings, domain.name, view, definition), manifest, states)
     store = _store(settings, domain, kernel)
     for partition in range(PARTITIONS):
         store.open(partition, _CUT[partition], TOPIC_ID)

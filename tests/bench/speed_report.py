@@ -19,6 +19,7 @@ def figures(known: Known) -> dict[str, float]:
         cells = {_named(told["arm"]): told for told in known.get(part, {}).values() if told["seconds"]}
         for name, told in cells.items():
             found[f"{part}_{name}_events_per_cpu_second"] = median(told["events_per_cpu_second"])
+            found[f"{part}_{name}_peak_gib"] = round(told["peak_bytes"] / 2**30, 2)
             found[f"{part}_{name}_error"] = max(error["share"] for error in told["errors"])
             if name != "ours" and "ours" in cells:
                 ratio = median(cells["ours"]["events_per_cpu_second"]) / median(told["events_per_cpu_second"])
@@ -26,6 +27,7 @@ def figures(known: Known) -> dict[str, float]:
     for cell, told in known.get("growth", {}).items():
         if told["seconds"]:
             found[f"growth_{_named(cell)}_events_per_cpu_second"] = median(told["events_per_cpu_second"])
+            found[f"growth_{_named(cell)}_peak_gib"] = round(told["peak_bytes"] / 2**30, 2)
     found |= {f"growth_exponent_{_named(name)}": value for name, value in _exponents(known).items()}
     for cell, told in known.get("freshness", {}).items():
         found |= {f"freshness_{_named(cell)}_{name}": told[name] for name in _FRESH}
@@ -53,9 +55,9 @@ def _arms(part: str, known: Known) -> str:
     rows = []
     for cell, told in known[part].items():
         said = f"failed: {told['failed'].splitlines()[0]}" if told["failed"] else ""
-        measured = [f"{told['events']:,}", *_speeds(told), _error(told["errors"])] if told["seconds"] else [""] * 5
+        measured = [f"{told['events']:,}", *_speeds(told), _error(told["errors"])] if told["seconds"] else [""] * 6
         rows.append([cell if "series" in told else told["arm"], *measured, said])
-    return markdown([part, "events", "events/CPU s", "seconds", "CPU s", "error", ""], rows)
+    return markdown([part, "events", "events/CPU s", "seconds", "CPU s", "peak GiB", "error", ""], rows)
 
 
 def _growth(part: str, known: Known) -> str:
@@ -89,7 +91,7 @@ def _query(part: str, known: Known) -> str:
 def _speeds(told: dict) -> list[str]:
     rates = told["events_per_cpu_second"]
     rate = f"{median(rates):,.0f} ({min(rates):,} to {max(rates):,})"
-    return [rate, spread(told["seconds"]), spread(told["cpu_seconds"])]
+    return [rate, spread(told["seconds"]), spread(told["cpu_seconds"]), f"{told['peak_bytes'] / 2**30:.2f}"]
 
 
 def _error(errors: Sequence[dict]) -> str:

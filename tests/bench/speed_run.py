@@ -14,12 +14,13 @@ from typing import Protocol
 
 import psutil
 
-from tests.bench.process_tree import cpu_seconds, tree
+from tests.bench.process_tree import Peak, cpu_seconds, tree
 from tests.bench.speed_events import Error, SpeedEvents, added, error_of
 from tests.bench.speed_stream import Stream
 
 START_SECONDS = 240.0
 _LOOK_SECONDS = 0.05
+_MEMORY_SECONDS = 1.0  # to add up a tree's PSS takes some 20 ms of the machine
 _SETTLE_SECONDS, _MOST_SETTLE_SECONDS, _IDLE, _BUSY_PATIENCE = 1.5, 30.0, 0.3, 5
 
 
@@ -50,11 +51,12 @@ class Arm(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """Of the main part alone: wall and CPU seconds; and the error of the whole answer."""
+    """Of the main part alone: wall and CPU seconds, the peak of memory; and the error of the whole answer."""
 
     events: int
     seconds: float
     cpu_seconds: float
+    peak_bytes: int
     error: Error
 
 
@@ -77,9 +79,10 @@ def run_arm(arm: Arm, stream: Stream, warm: Sequence[SpeedEvents], main: SpeedEv
         with _stopped(process):
             stream.feed(main)
         before, begun = cpu_seconds(process.pid), time.monotonic()
-        reached = _follow(arm, stream, process, arm.goal([*warm, main]), patience)
+        with Peak(process.pid, _MEMORY_SECONDS) as peak:
+            reached = _follow(arm, stream, process, arm.goal([*warm, main]), patience)
         error = error_of(arm.answer(stream), added(*(each.truth for each in (*warm, main))))
-        return Run(main.count, reached.at - begun, reached.cpu - before, error)
+        return Run(main.count, reached.at - begun, reached.cpu - before, peak.pss, error)
     finally:
         end(process)
 

@@ -126,4 +126,4 @@ def _write_tile(stream: Stream, kernel: Kernel, view: str, states: pa.Table, cut
         build_id="bench",
     )
     uri = mart_uri(stream.settings, stream.domain.name, view, definition)
-    stream.lake.write_tile(uri, manifest, states, 0)
+    stream.lake.write_tile(uri, manifest, states)

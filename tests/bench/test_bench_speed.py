@@ -76,5 +76,6 @@ def test_the_same_events_are_made_again_of_204_bytes_each():
 
 def test_the_cost_of_an_event_that_grows_with_the_square_has_the_exponent_two():
     cell = {"arm": "ours", "series": "keys", "seconds": [1], "events_per_cpu_second": [1], "errors": [{"share": 0.0}]}
+    cell |= {"peak_bytes": 1 << 30}
     sizes = {f"{n} keys": cell | {"size": n, "events": 10, "cpu_seconds": [n**2]} for n in (10, 100, 1000)}
     assert figures({"growth": sizes})["growth_exponent_keys"] == pytest.approx(2)

@@ -31,6 +31,7 @@ CLUSTER = {
     "TIDEMARK_KUBERNETES_CONFIG_MAP": "plain",
     "TIDEMARK_KUBERNETES_SECRET": "hidden",
     "TIDEMARK_SPARK_EXECUTORS": "3",
+    "TIDEMARK_SPARK_EXECUTOR_CPU": "250m",
 }
 INSTANCE = SimpleNamespace(dag_id="build_marts", task_id="build", run_id="manual__1", map_index=0, try_number=1)
 CONTEXT = {"ti": INSTANCE, "run_id": "manual__1", "dag": SimpleNamespace(), "params": {}}
@@ -136,6 +137,7 @@ def test_with_spark_the_pod_is_the_driver_of_executor_pods_that_can_reach_it(clu
             "spark.kubernetes.authenticate.executor.serviceAccountName": "jobs",
             "spark.kubernetes.executor.secretKeyRef.AWS_SECRET_ACCESS_KEY": "hidden:TIDEMARK_S3_SECRET_KEY",
             "spark.executor.instances": "3",
+            "spark.kubernetes.executor.request.cores": "250m",
         }.items()
     )
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,7 +23,8 @@ from lake.log import MAX_VALUE_BYTES, Log
 from lake.raw import Raw
 from lake.serving import Serving
 from streaming.produce import EventProducer
-from tests.faults.parts import KILLS, RATE, ROOT, SEED, VIEWS, Run, Runner, Store, Watch, Worker, run, wait_for
+from tests.faults.crash_points import LANDING, STORING, CrashGate
+from tests.faults.parts import KILLS, RATE, ROOT, SEED, VIEWS, Killer, Run, Runner, Store, Watch, Worker, run, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +35,21 @@ def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
     sandbox = make_sandbox(land_interval_seconds=0.5, seal_timeout_seconds=180)
     name, environment = sandbox.domain.name, sandbox.environment
     result = Run(sandbox)
+    url = sandbox.settings.store_url.get_secret_value()
+    lake, store = CrashGate(sandbox.settings.s3_endpoint), CrashGate(url)
+    through_gate = urlsplit(url)._replace(netloc=f"{urlsplit(url).netloc.rpartition('@')[0]}@{store.address}").geturl()
     result.workers = [
-        Worker(module, name, environment, folder / f"{module}.log") for module in ("streaming.land", "streaming.speed")
+        Worker("streaming.land", name, environment | {"TIDEMARK_S3_ENDPOINT": lake.endpoint}, folder / "land.log"),
+        Worker(
+            "streaming.speed",
+            name,
+            environment | {"TIDEMARK_STORE_URL": through_gate},
+            folder / "speed.log",
+        ),
     ]
-    result.victims = [*result.workers, Runner(result.workers[1]), Store(stack)]
+    lander, speed = result.workers
+    result.killers = [Killer(lander, lake, LANDING)]
+    result.killers += [Killer(victim, store, STORING) for victim in (speed, Runner(speed), Store(stack))]
     for worker in result.workers:
         worker.start()
     result.watch = Watch(Serving(sandbox.settings, sandbox.domain), VIEWS)
@@ -66,6 +79,8 @@ def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
     finally:
         producer.kill()
         result.watch.stop()
+        lake.close()
+        store.close()
         for worker in result.workers:
             if worker.process and worker.process.poll() is None:
                 worker.process.terminate()
@@ -92,15 +107,18 @@ def _send_at_the_limit(sandbox, ledger: Path) -> None:
 
 
 def _kill_while_it_goes_on(result: Run, chance: random.Random, share: float) -> None:
-    """SIGKILL each in turn while events flow; something must have been done in between."""
-    for _ in range(math.ceil(KILLS * share / len(result.victims))):
-        for victim in result.victims:
+    """SIGKILL each in turn while events flow; something must have been done in between.
+
+    A victim may have died of the last kill already, so rounds go on until this share of the kills has landed.
+    """
+    goal = result.landed + math.ceil(KILLS * share)
+    while result.landed < goal:
+        for killer in result.killers:
             before = _progress(result)
             for worker in result.workers:
                 worker.revive()
             wait_for(lambda before=before: _progress(result) > before, "progress after a kill")
-            time.sleep(chance.uniform(0, 1.0))  # the moment of the kill is what is random here
-            victim.kill()
+            killer.kill(chance)
 
 
 def _progress(result: Run) -> int:

@@ -12,7 +12,7 @@ import psutil
 
 from tests.s3_proxy import Proxy, close, in_background, pass_on, receive, running
 
-_COMMIT = re.compile(rb"PUT /\S*/_delta_log/\d{20}\.json[ ?]")
+COMMIT = re.compile(rb"PUT /\S*/_delta_log/\d{20}\.json[ ?]")
 _RAW = re.compile(rb"GET /\S*/raw/\S*\.parquet[ ?]")
 
 
@@ -37,7 +37,7 @@ class Gate(Proxy):
         super().close()
 
     def holds(self, client: socket.socket, data: bytes) -> bool:
-        return bool(_COMMIT.match(data))
+        return bool(COMMIT.match(data))
 
     def serve(self, client: socket.socket, server: socket.socket) -> None:
         in_background(pass_on, server, client)

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +22,14 @@ from lake.cuts import Cut
 from lake.kernel import encode
 from lake.serving import Serving
 from local.stack import Stack
+from tests.faults.crash_points import CrashGate, Point
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 RATE = 1000
 KILLS = int(os.environ.get("FAULT_KILLS", "24"))
 """At least so many, of the lander, the speed job, its runner and the store in turn."""
+REACHED_SECONDS = 60
 VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
 
 
@@ -97,7 +100,7 @@ class Runner:
 
 @dataclass
 class Store:
-    """The speed store, which the stack starts again, empty."""
+    """The speed store, which is started again, empty."""
 
     stack: Stack
     kills: int = 0
@@ -106,6 +109,33 @@ class Store:
     def kill(self) -> None:
         os.kill(self.stack.supervisor.states()["store"]["pid"], signal.SIGKILL)
         self.kills += 1
+
+
+Victim = Worker | Runner | Store
+
+
+@dataclass
+class Killer:
+    """Kills one of the parts: at a random moment, then at each of the named points, and so on in turn."""
+
+    victim: Victim
+    gate: CrashGate
+    points: Sequence[Point]
+    landed: Counter[str] = field(default_factory=Counter)
+    """SIGKILLs that landed, by where."""
+    turn: int = 0
+
+    def kill(self, chance: random.Random) -> None:
+        point = [None, *self.points][self.turn % (1 + len(self.points))]
+        self.turn += 1
+        before = self.victim.kills
+        if point:
+            self.gate.hold_at(point, REACHED_SECONDS)
+        else:
+            time.sleep(chance.uniform(0, 1.0))  # the moment of the kill is what is random here
+        self.victim.kill()
+        self.gate.release()
+        self.landed[point.name if point else "at random"] += self.victim.kills - before
 
 
 def run(environment: dict[str, str], module: str, *arguments: str, expect: int = 0) -> dict:
@@ -174,9 +204,14 @@ class Run:
     ledger: dict[tuple[int, int], dict] = field(default_factory=dict)
     watch: Watch | None = None
     workers: list[Worker] = field(default_factory=list)
-    victims: list[Worker | Runner | Store] = field(default_factory=list)
+    killers: list[Killer] = field(default_factory=list)
     builds: list[dict] = field(default_factory=list)
     t1: datetime | None = None
+
+    @property
+    def landed(self) -> int:
+        """SIGKILLs that landed."""
+        return sum(killer.landed.total() for killer in self.killers)
 
     def events_at(self, place: tuple[int, int]) -> dict | None:
         """The good event at (partition, offset); None for a bad record or a marker."""

@@ -37,12 +37,16 @@ def test_every_answer_ever_given_equals_plain_python_at_its_head(happened: Run, 
             if last is None or answer.head != last.head or answer.merged != last.merged:
                 assert states_of(decode(answer.merged)) == reference.states(view), f"at head {answer.head}"
             checked, last = checked + 1, answer
-    kills = {victim.name: victim.kills for victim in happened.victims}
+    kills = {killer.victim.name: dict(killer.landed) for killer in happened.killers}
     frontiers = {a.frontier for a in watch.answers}
     with capsys.disabled():
-        print(f"\nseed {SEED}: {checked} answers checked of {watch.queries} queries, SIGKILLs that landed: {kills}")
+        print(f"\nseed {SEED}: {checked} answers checked of {watch.queries} queries; SIGKILLs that landed:")
+        print(json.dumps(kills, indent=2))
     assert checked == watch.queries > 200
-    assert sum(kills.values()) >= KILLS and min(kills.values()) >= KILLS // 5
+    assert happened.landed >= KILLS
+    for killer in happened.killers:
+        assert set(killer.landed) == {"at random", *(point.name for point in killer.points)}
+        assert sum(killer.landed.values()) >= KILLS // 5 and min(killer.landed.values()) > 0, killer.victim.name
     assert len(frontiers) == 3, "answers from before, between and after the two slices"
 
 

@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from tests.helm.chart import CASES, Pod, objects, pods
+from tests.helm.chart import CASES, Pod, named, objects, pods
 
 _API_USERS = {"jobs", "airflow"}
+_OF_THE_CLUSTER = 950
+"""Millicores that kind's own pods ask for: API server 250, controllers and DNS 200 each, three others 100 each."""
 # Pods whose work is done when they end, and templates, whose probes are the work of whoever makes them.
 _UNPROBED = (
     "Job/",
@@ -112,6 +114,22 @@ def test_a_placed_pod_has_its_nodes_priority_and_logins() -> None:
         assert pod.spec["nodeSelector"] == {"pool": "lake"}
         assert pod.spec["priorityClassName"] == "high"
         assert pod.spec["imagePullSecrets"] == [{"name": "login"}]
+
+
+def test_the_small_profile_and_all_jobs_that_run_at_a_time_fit_a_node_of_two_cores() -> None:
+    found = objects("kind")
+    # Jobs are done before a slice is built; drivers and executors begin as templates, which ask for nothing.
+    lasting = [pod for pod in pods(found) if not pod.is_template and not pod.owner.startswith("Job/")]
+    servers = sum(_millicores(c["resources"]["requests"]["cpu"]) for pod in lasting for c in pod.spec["containers"])
+    told = named(found, "ConfigMap", "tide-tidemark")["data"]
+    executors = int(told["TIDEMARK_SPARK_EXECUTORS"]) * _millicores(told["TIDEMARK_SPARK_EXECUTOR_CPU"])
+    at_a_time = int(named(found, "ConfigMap", "tide-tidemark-airflow")["data"]["AIRFLOW__CORE__PARALLELISM"])
+    asked = servers + at_a_time * (_millicores(told["TIDEMARK_KUBERNETES_CPU"]) + executors)
+    assert 500 < asked <= 2000 - _OF_THE_CLUSTER
+
+
+def _millicores(quantity: str) -> int:
+    return int(quantity.removesuffix("m")) if quantity.endswith("m") else round(1000 * float(quantity))
 
 
 def test_a_brokers_readiness_asks_the_quorum() -> None:

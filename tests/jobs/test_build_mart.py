@@ -14,6 +14,7 @@ from subprocess import PIPE
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from jobs import build_mart, tile
 from jobs.columns import spark_schema
@@ -219,6 +220,27 @@ def test_a_commit_that_is_no_builders_does_not_stop_a_builder(sandbox, landed, s
     assert turn.version == 1
     commit(turn)
     assert len(_spans(sandbox)) == 2
+
+
+def test_a_mart_whose_metadata_is_written_at_the_moment_of_a_commit_gets_its_tile(sandbox, landed, monkeypatch):
+    _two_hours(landed)
+    schema = Kernel(sandbox.domain).schema(VIEW)
+    judged, changes = tile._judged, 0
+
+    def changed_after(*args):
+        nonlocal changes
+        table = judged(*args)
+        if not changes:
+            changes += 1
+            DeltaTable(table.table_uri, storage_options=sandbox.settings.storage_options()).alter.set_table_properties(
+                {"delta.checkpointInterval": "30"}
+            )
+        return table
+
+    monkeypatch.setattr(tile, "_judged", changed_after)
+    commit_tile(sandbox.settings, _turn(sandbox, landed, EPOCH, NINE, "only"), schema, schema.empty_table())
+    assert changes == 1
+    assert [kept.build_id for kept in _mart(sandbox).snapshot().tiles] == ["only"]
 
 
 def test_two_build_commands_at_once_leave_one_tile_a_view_and_each_says_what_it_did(sandbox, landed):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, Transaction, write_deltalake
 
 from jobs import compact_marts as job
 from jobs import tile
@@ -28,7 +27,7 @@ from jobs.tile import commit_tile, take_turn
 from lake.cuts import EPOCH
 from lake.errors import TileRefused
 from lake.kernel import QUARANTINE, Kernel
-from lake.marts import MANIFEST, TILE, Manifest, Mart, mart_uri
+from lake.marts import Manifest, Mart, mart_uri
 from lake.raw_schema import RAW_SCHEMA
 from tests.conftest import Sandbox
 from tests.jobs.held_puts import held_puts
@@ -184,16 +183,7 @@ def few(request, sandbox, spark, monkeypatch) -> Few:
             definition_hash=definition, rows=len(states), events=60, good=60, quarantined=0, markers=0,
             build_id=f"built {number}",
         )  # fmt: skip
-        told = pa.table({MANIFEST: [manifest.model_dump_json()]})
-        table = pa.concat_tables([states, told], promote_options="permissive")
-        write_deltalake(
-            uri,
-            table.append_column(TILE, pa.array([manifest.tile] * len(table))),
-            mode="append",
-            partition_by=[TILE],
-            storage_options=sandbox.settings.storage_options(),
-            commit_properties=CommitProperties(app_transactions=[Transaction(tile.TRANSACTION, number)]),
-        )
+        commit_tile(sandbox.settings, take_turn(sandbox.settings, uri, manifest), states.schema, states)
     return Few(sandbox, uri)
 
 

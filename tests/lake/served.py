@@ -8,14 +8,14 @@ from datetime import datetime
 
 import pyarrow as pa
 import redis
-from deltalake import write_deltalake
 from pyarrow import fs
 
+from jobs.tile import commit_tile, take_turn
 from lake.cuts import EPOCH, Cut, epoch_ms
 from lake.dimensions import Dimensions
 from lake.kernel import QUARANTINE, Kernel, encode
 from lake.marks import marks_of
-from lake.marts import MANIFEST, TILE, Manifest, mart_uri
+from lake.marts import Manifest, mart_uri
 from lake.raw import Raw
 from lake.store import Piece, SpeedStore
 from lake.tables import filesystem
@@ -29,12 +29,13 @@ class Served:
     def __init__(self, sandbox: Sandbox, landed: Landed, frontier: datetime) -> None:
         self.sandbox, self.settings, self.domain = sandbox, sandbox.settings, sandbox.domain
         self.kernel = Kernel(self.domain, Dimensions(self.settings).table)
+        self._landed, self._frontier = landed, frontier
         raw, table = landed.raw, landed.raw.table()
         self.head, self.cut = raw.positions(table), raw.cut(frontier, table)
         seconds = self.settings.segment_seconds
         self._marks = marks_of(self.kernel, self.domain, raw.scan({}, self.head, table), seconds)
         for view in [*self.domain.stored_views, QUARANTINE]:
-            self._write_tile(view, frontier, self._states(raw, view, {}, self.cut))
+            self._write_tile(view, EPOCH, frontier, {}, self.cut)
         store = SpeedStore(self.settings.store_url, self.kernel.generation(seconds), self.domain.name)
         for partition, head in self.head.items():
             first = self.cut.get(partition, 0)
@@ -44,6 +45,14 @@ class Served:
                 states = {view: encode(self._states(raw, view, start, end)) for view in self.domain.stored_views}
                 piece = Piece(epoch_ms(frontier), first, head, epoch_ms(frontier), states)
                 assert store.put(partition, first, [piece], "topic-1", 0)
+
+    def build(self, t1: datetime) -> None:
+        """The next tile of each view, up to `t1`."""
+        self._landed.seal(t1)
+        raw = self._landed.raw
+        t0, start, self._frontier, self.cut = self._frontier, self.cut, t1, raw.cut(t1, raw.table())
+        for view in [*self.domain.stored_views, QUARANTINE]:
+            self._write_tile(view, t0, t1, start, self.cut)
 
     def contents(self) -> dict[str, object]:
         """All that lake and store hold of this sandbox: each object's size and time, each key's value."""
@@ -61,28 +70,14 @@ class Served:
             parts.append(self.kernel.aggregate(names=[view])[view])
         return self.kernel.merge(view, parts)
 
-    def _write_tile(self, view: str, frontier: datetime, states: pa.Table) -> None:
-        definition = self.kernel.definition_hash(view)
-        counts = dict.fromkeys(("events", "good", "quarantined", "markers"), 0)
+    def _write_tile(self, view: str, t0: datetime, t1: datetime, start: Cut, end: Cut) -> None:
+        states, definition = self._states(self._landed.raw, view, start, end), self.kernel.definition_hash(view)
         manifest = Manifest(
-            t0=EPOCH,
-            t1=frontier,
-            cut_start={},
-            cut_end=self.cut,
-            definition_hash=definition,
-            rows=len(states),
-            build_id="test",
-            **counts,
-        )
-        told = pa.table({MANIFEST: [manifest.model_dump_json()]})
-        rows = pa.concat_tables([states, told], promote_options="permissive")
-        rows = rows.append_column(TILE, pa.array([manifest.tile] * len(rows)))
-        write_deltalake(
-            mart_uri(self.settings, self.domain.name, view, definition),
-            rows,
-            partition_by=[TILE],
-            storage_options=self.settings.storage_options(),
-        )
+            t0=t0, t1=t1, cut_start=start, cut_end=end, definition_hash=definition, rows=len(states), build_id="test",
+            **dict.fromkeys(("events", "good", "quarantined", "markers"), 0),
+        )  # fmt: skip
+        uri = mart_uri(self.settings, self.domain.name, view, definition)
+        commit_tile(self.settings, take_turn(self.settings, uri, manifest), states.schema, states)
 
 
 def orders(source: random.Random, at: datetime, count: int) -> Iterable[dict]:

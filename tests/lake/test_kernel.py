@@ -189,6 +189,26 @@ def _is_event(value: bytes) -> bool:
     return value.startswith(b'{"event_id"')
 
 
+def test_a_piece_of_a_batch_is_read_as_the_rows_it_holds(kernel: Kernel) -> None:
+    marker = [{"key": "tidemark-marker", "value": b"T"}]
+    values = [changed(country="DE" if i % 3 else "FR") if i % 5 else None for i in range(40)]
+    batch = pa.concat_tables([records(values, [{"key": "kind", "value": None}]), records(values, marker)])
+    for first in (0, 1, 39, 41):
+        piece = batch.slice(first, 38)
+        for name, states in kernel.run(pa.Table.from_pylist(piece.to_pylist(), RAW_SCHEMA)).items():
+            assert kernel.run(piece)[name].equals(states), (name, first)
+
+
+def test_columns_more_or_less_from_batch_to_batch_are_seen(kernel: Kernel) -> None:
+    batch = records([changed(), changed()])
+    for _ in range(2):
+        plain = kernel.run(batch)["revenue_by_country_hour"]
+        kept_apart = kernel.run(batch.append_column("part", pa.array([1, 2])), by=("part",))["revenue_by_country_hour"]
+        assert (plain["orders"].to_pylist(), kept_apart["orders"].to_pylist()) == ([2], [1, 1])
+        assert kernel.merge("revenue_by_country_hour", [kept_apart], by=("part",)).equals(kept_apart)
+        assert kernel.merge("revenue_by_country_hour", [plain, plain])["orders"].to_pylist() == [4]
+
+
 def test_extra_keys_keep_apart_what_is_given_apart(kernel: Kernel) -> None:
     batch = records([changed(), changed(country="FR"), changed()])
     pieces = pa.array([1, 1, 2], pa.int64())

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from lake import state_files
 from lake.cuts import EPOCH
 from lake.domain import load_domain
 from lake.kernel import Kernel
@@ -79,7 +79,7 @@ def settled(local: LocalMart, lake: Lake) -> list[Path]:
 
 
 def held(lake: Lake, files: list[Path]) -> pa.Table:
-    return lake.kernel.merge(VIEW, [pq.read_table(file) for file in files])
+    return lake.kernel.merge(VIEW, [state_files.read(file) for file in files])
 
 
 def test_any_number_of_tiles_is_held_by_few_files_and_each_was_read_once(kernel: Kernel, tmp_path: Path) -> None:
@@ -98,15 +98,15 @@ def test_a_tile_that_was_built_anew_leaves_no_trace_of_the_old_one(kernel: Kerne
     lake, local = Lake(kernel, 8), LocalMart(tmp_path, kernel, VIEW)
     for _ in range(16):
         lake.build()
-    before = {file for _ in [settled(local, lake)] for file in tmp_path.rglob("*.parquet")}
+    before = {file for _ in [settled(local, lake)] for file in tmp_path.rglob(f"*{state_files.SUFFIX}")}
     gone = lake.contents[5][1]
     lake.build(5)
     files = settled(local, lake)
     assert held(lake, files).equals(lake.merged)
-    left = set(tmp_path.rglob("*.parquet")) & before
-    assert left and not any(pq.read_table(file).equals(gone) for file in left)
+    left = set(tmp_path.rglob(f"*{state_files.SUFFIX}")) & before
+    assert left and not any(state_files.read(file).equals(gone) for file in left)
     untouched = [kernel.merge(VIEW, [s for _, s in lake.contents[start:end]]) for start, end in ((0, 4), (8, 16))]
-    assert all(any(pq.read_table(file).cast(t.schema).equals(t) for file in left) for t in untouched)
+    assert all(any(state_files.read(file).cast(t.schema).equals(t) for file in left) for t in untouched)
 
 
 def test_a_copy_that_was_lost_is_made_again(kernel: Kernel, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from lake.sql import Prompt
 from lake.store import Piece, SpeedStore
 from lake.waiting import wait_until
 from tests.conftest import Sandbox
+from tests.faults.parts import wait_for
 from tests.jobs.landed import Landed
 from tests.lake.served import Served, orders
 
@@ -117,15 +118,54 @@ def test_sql_sees_what_serving_presents_in_every_layer_as_the_tail_grows(served:
     check(Prompt(served.settings, {served.domain.name: served.domain}), served)
 
 
-def test_a_condition_on_keys_is_carried_down_to_both_layers(served: Served, prompt: Prompt) -> None:
-    for view, condition in {
-        REVENUE: "country = 'DE'",
-        BASKETS: "country = 'DE'",
-        "last_login_by_user": "user_id = 'u1'",
-    }.items():
-        [plan] = prompt.query(f"EXPLAIN SELECT * FROM {view} WHERE {condition}")["explain_value"].to_pylist()
-        print("COUNT", view, plan.count("Filters:"), plan.count("READ_PARQUET"), plan.count("Filter ─"))
-        print(plan)
+def scans(plan: dict) -> Iterable[dict]:
+    """What is told of each table that a plan reads."""
+    if plan["name"].strip() == "SEQ_SCAN":
+        yield plan["extra_info"]
+    for child in plan["children"]:
+        yield from scans(child)
+
+
+@pytest.mark.parametrize(
+    ("view", "condition", "carried"),
+    [
+        (REVENUE, "country = 'DE'", True),
+        (BASKETS, "country = 'DE'", True),
+        ("last_login_by_user", "user_id = 'u1'", True),
+        (REVENUE, "orders = 3", False),
+    ],
+)
+def test_a_condition_on_keys_is_carried_down_to_both_layers(
+    prompt: Prompt, view: str, condition: str, carried: bool
+) -> None:
+    told = prompt.query(f"EXPLAIN (FORMAT json) SELECT * FROM {view} WHERE {condition}")
+    [plan] = json.loads(told["explain_value"].to_pylist()[0])
+    read = {scan["Table"]: scan.get("Filters") for scan in scans(plan)}
+    assert any("copy" in table for table in read) and any(f"{view}:moving" in table for table in read)
+    assert set(read.values()) == {f"({condition})" if carried else None}
+
+
+def test_a_statement_that_began_before_copies_were_joined_reads_those_that_it_began_with(
+    served: Served, prompt: Prompt, monkeypatch
+) -> None:
+    monkeypatch.setattr("lake.local_mart.FILES", 1)
+    sql = f"SELECT * FROM marts.{REVENUE}"
+    before = rows(prompt.query(sql))
+    [tables] = prompt._merged.values()
+    [first] = tables._held[REVENUE].copies
+    with prompt._reading([], alone=False) as began:
+        served.build(NINE + timedelta(hours=1))
+        wait_for(lambda: rows(prompt.query(sql)) != before and first not in tables._held[REVENUE].copies, "joining", 60)
+        assert rows(began.execute(sql).to_arrow_table()) == before
+
+
+def test_views_that_take_the_place_of_another_versions_read_the_copies_that_both_need(prompt: Prompt) -> None:
+    before = rows(prompt.query(f"SELECT * FROM {REVENUE}"))
+    prompt._servings.clear()
+    for _ in range(2):
+        assert rows(prompt.query(f"SELECT * FROM {REVENUE}")) == before
+    [tables] = prompt._merged.values()
+    assert tables._name.endswith(" 2")
 
 
 def test_the_views_of_a_statement_stand_at_one_moment_while_segments_come(served: Served, prompt: Prompt) -> None:

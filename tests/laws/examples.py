@@ -57,7 +57,7 @@ Event = dict[str, Any]
 def laws_domain(views: dict[str, Any] | None = None, name: str = "laws", by_example: bool = False) -> Domain:
     """A domain of one view, which has every line as a measure; its rows are of an example each with `by_example`."""
     types = {
-        "example": "integer",
+        "number": "integer",
         "n": "integer",
         "d": "decimal(18,4)",
         "f": "double",
@@ -66,7 +66,7 @@ def laws_domain(views: dict[str, Any] | None = None, name: str = "laws", by_exam
         "w": "list(string)",
     }
     fields = {name: {"type": kind} for name, kind in ({"g": "string"} | types).items()}
-    keys = {"example": "example", "g": "g"} if by_example else {"g": "g"}
+    keys = {"example": "number", "g": "g"} if by_example else {"g": "g"}
     declared = {
         "domain": name,
         "event_time": "t",
@@ -144,7 +144,7 @@ def packed(drawn: list[list[tuple]]) -> Examples:
                 offset,
                 stamped,
                 None,
-                json.dumps({"t": ms, "example": number} | text).encode(),
+                json.dumps({"t": ms, "number": number} | text).encode(),
                 [],
                 number,
                 part,

@@ -31,8 +31,11 @@ def test_batches_cover_the_positions_between_them_and_keep_the_bytes(one_partiti
         producer.send(b"\xfe", value, "good")
     producer.close()
     with closing(opened(one_partition, {0: 1})) as reader:
-        first, second = reader.poll(2, 1 << 20, 10), reader.poll(10, 1 << 20, 1)
+        assert reader.behind == 0, "nothing is known yet"
+        first, behind = reader.poll(2, 1 << 20, 10), reader.behind
+        second = reader.poll(10, 1 << 20, 1)
         assert reader.poll(10, 1 << 20, 0.01) is None
+        assert (behind, reader.behind) == (1, 0)
     assert (first.start, first.end, second.start, second.end) == ({0: 1}, {0: 3}, {0: 3}, {0: 4})
     assert first.rows["value"].to_pylist() + second.rows["value"].to_pylist() == values[1:]
     assert first.rows["key"].to_pylist() == [b"\xfe"] * 2

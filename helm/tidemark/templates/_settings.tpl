@@ -53,6 +53,7 @@ kubernetes_memory: {{ .Values.jobs.memory }}
 kubernetes_pod_template: /etc/tidemark/jobs/driver.yaml
 spark_executors: {{ .Values.jobs.spark.executors }}
 spark_executor_cores: {{ .Values.jobs.spark.cores }}
+spark_executor_cpu: {{ .Values.jobs.spark.cpu | quote }}
 spark_executor_memory: {{ .Values.jobs.spark.memory }}
 spark_executor_overhead: {{ .Values.jobs.spark.overhead }}
 spark_executor_template: /etc/tidemark/jobs/executor.yaml

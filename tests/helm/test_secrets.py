@@ -163,9 +163,8 @@ _USERS = {"airflow", "canary", "jobs", "lander", "producer", "router", "serve", 
 )
 def test_a_component_has_the_password_of_its_own_user_alone(component: str, user: str) -> None:
     [pod] = [p for p in pods(objects("tls")) if p.labels["app.kubernetes.io/component"] == component]
-    assert {name for name, key in named_keys(pod) if key == "TIDEMARK_KAFKA_PASSWORD"} == {
-        f"tide-tidemark-kafka-{user}"
-    }
+    names = {name for name, key in named_keys(pod) if key == "TIDEMARK_KAFKA_PASSWORD"}
+    assert names == {f"tide-tidemark-kafka-{user}"}
 
 
 def test_a_user_may_do_what_its_programs_do_and_no_more() -> None:

@@ -70,6 +70,33 @@
 {{- if and .Values.kafka.enabled .Values.tls.enabled }}true{{ end -}}
 {{- end -}}
 
+{{/* Secrets that the values name: a JSON list of {value, name, keys}. */}}
+{{- define "tidemark.givenSecrets" -}}
+{{- $v := .Values -}}
+{{- $s3 := list "TIDEMARK_S3_ACCESS_KEY" "TIDEMARK_S3_SECRET_KEY" -}}
+{{- $kafka := list "TIDEMARK_KAFKA_USERNAME" "TIDEMARK_KAFKA_PASSWORD" -}}
+{{- $all := list
+  (dict "value" "s3.existingSecret" "name" $v.s3.existingSecret "keys" $s3)
+  (dict "value" "kafka.existingSecret" "name" $v.kafka.existingSecret "keys" $kafka)
+  (dict "value" "minio.existingSecret" "name" $v.minio.existingSecret "keys" (list "MINIO_ROOT_USER" "MINIO_ROOT_PASSWORD"))
+  (dict "value" "store.existingSecret" "name" $v.store.existingSecret "keys" (list "TIDEMARK_STORE_URL"))
+  (dict "value" "postgres.existingSecret" "name" $v.postgres.existingSecret "keys" (list "connection"))
+  (dict "value" "airflow.existingSecret" "name" $v.airflow.existingSecret "keys" (list "fernet-key" "jwt-secret" "api-secret-key" "admin-password" "passwords.json"))
+  (dict "value" "airflow.webhookSecret" "name" $v.airflow.webhookSecret "keys" (list "TIDEMARK_ALERT_WEBHOOK"))
+  (dict "value" "tls.existingSecret" "name" $v.tls.existingSecret "keys" (list "tls.crt" "tls.key" "ca.crt"))
+  (dict "value" "tls.caSecret" "name" $v.tls.caSecret "keys" (list "ca.crt"))
+-}}
+{{- range $identity, $name := $v.s3.existingSecrets -}}
+{{- $all = append $all (dict "value" (printf "s3.existingSecrets.%s" $identity) "name" $name "keys" $s3) -}}
+{{- end -}}
+{{- range $user, $name := $v.kafka.existingSecrets -}}
+{{- $all = append $all (dict "value" (printf "kafka.existingSecrets.%s" $user) "name" $name "keys" $kafka) -}}
+{{- end -}}
+{{- $given := list -}}
+{{- range $all -}}{{- if .name -}}{{- $given = append $given . -}}{{- end -}}{{- end -}}
+{{- toJson $given -}}
+{{- end -}}
+
 {{/* The identities for which this release makes keys of its MinIO's. */}}
 {{- define "tidemark.identities" -}}
 {{- $made := list -}}

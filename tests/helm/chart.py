@@ -45,6 +45,7 @@ _SWITCHES = {
         "airflow.triggerer.enabled=false",
         "networkPolicy.enabled=false",
     ),
+    "narrow": ("networkPolicy.egressTo[0].ipBlock.cidr=192.0.2.0/24", "domains.run={shop,stocks}"),
     "placed": ("scheduling.nodeSelector.pool=lake", "scheduling.priorityClassName=high", "images.pullSecrets={login}"),
     "monitored": ("monitoring.serviceMonitor=true", "monitoring.prometheusRule=true"),
 }

@@ -65,8 +65,8 @@ def test_a_container_says_what_it_needs_and_what_it_may_use(pod: Pod) -> None:
     if pod.is_template and "/worker.yaml" not in pod.owner:
         return  # its maker, the operator or Spark, adds them
     for container in pod.containers:
-        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-        assert "memory" in container["resources"]["limits"]
+        assert container["resources"]["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+        assert container["resources"]["limits"].keys() == {"memory", "ephemeral-storage"}
 
 
 @every_pod

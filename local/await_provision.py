@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 
 from lake.domain import Domain, load_domain
 from lake.errors import LogStopped, TidemarkError, exit_on_error, explain
+from lake.kafka_clients import librdkafka_options
 from lake.log import Log
 from lake.registry import Registry
 from lake.settings import Settings, load_settings
@@ -28,7 +29,7 @@ def await_servers(settings: Settings, wait_seconds: float) -> None:
     """Until Kafka, lake and store answer. Raises TidemarkError with the one that does not."""
     url = settings.store_url.get_secret_value()
     asked: list[Callable[[], str | None]] = [
-        lambda: health.kafka(settings.kafka_bootstrap),
+        lambda: health.kafka(librdkafka_options(settings)),
         lambda: health.reachable(settings.s3_endpoint),
         lambda: health.store(url),
     ]
@@ -37,7 +38,7 @@ def await_servers(settings: Settings, wait_seconds: float) -> None:
 
 def missing_topic(settings: Settings, domain: Domain) -> str | None:
     """Why there is nothing to read or write; None if there is."""
-    if problem := health.kafka(settings.kafka_bootstrap):
+    if problem := health.kafka(librdkafka_options(settings)):
         return problem
     try:
         Log(settings, domain).topic_id()

@@ -47,6 +47,15 @@ _SWITCHES = {
     ),
     "narrow": ("networkPolicy.egressTo[0].ipBlock.cidr=192.0.2.0/24", "domains.run={shop,stocks}"),
     "placed": ("scheduling.nodeSelector.pool=lake", "scheduling.priorityClassName=high", "images.pullSecrets={login}"),
+    "tls": ("tls.enabled=true", "domains.run={shop,plates}", "producer.enabled=true"),
+    "tls-of-ones-own": (
+        *("tls.enabled=true", "tls.existingSecret=servers", "tls.commonName=tide"),
+        "kafka.existingSecrets.lander=lander-user",
+    ),
+    "external-kafka-with-users": (
+        *("kafka.enabled=false", "kafka.external.bootstrap=broker-1:9092", "kafka.external.securityProtocol=SASL_SSL"),
+        *("kafka.external.saslMechanism=SCRAM-SHA-256", "kafka.existingSecret=kafka-user", "tls.caSecret=company-ca"),
+    ),
     "monitored": ("monitoring.serviceMonitor=true", "monitoring.prometheusRule=true"),
 }
 CASES = PROFILES | {

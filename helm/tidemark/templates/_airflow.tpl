@@ -67,7 +67,7 @@ env:
   {{- include "tidemark.secretVariable" (list "AIRFLOW__CORE__FERNET_KEY" $secret "fernet-key") | nindent 2 }}
   {{- include "tidemark.secretVariable" (list "AIRFLOW__API_AUTH__JWT_SECRET" $secret "jwt-secret") | nindent 2 }}
   {{- include "tidemark.secretVariable" (list "AIRFLOW__API__SECRET_KEY" $secret "api-secret-key") | nindent 2 }}
-  {{- include "tidemark.secretEnvironment" (list . "airflow") | nindent 2 }}
+  {{- include "tidemark.secretEnvironment" (list . "airflow" "airflow") | nindent 2 }}
   {{- with .Values.airflow.webhookSecret }}
   {{- include "tidemark.secretVariable" (list "TIDEMARK_ALERT_WEBHOOK" . "TIDEMARK_ALERT_WEBHOOK") | nindent 2 }}
   {{- end }}

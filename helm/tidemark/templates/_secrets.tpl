@@ -31,6 +31,45 @@
 {{- coalesce $own $root.Values.s3.existingSecret (include "tidemark.name" (list $root (printf "s3-%s" (last .)))) -}}
 {{- end -}}
 
+{{/* The Secret with the servers' certificate and key, and with ca.crt, which vouches for them. */}}
+{{- define "tidemark.tlsSecret" -}}
+{{- default (include "tidemark.name" (list . "tls")) .Values.tls.existingSecret -}}
+{{- end -}}
+
+{{/* The Secret whose ca.crt clients believe; empty: they believe the system's certificates. */}}
+{{- define "tidemark.caSecret" -}}
+{{- if .Values.tls.caSecret -}}
+{{ .Values.tls.caSecret }}
+{{- else if .Values.tls.enabled -}}
+{{ include "tidemark.tlsSecret" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The common name of the servers' certificate: whoever has it is a broker, or provisions. */}}
+{{- define "tidemark.serversName" -}}
+{{- default (include "tidemark.fullname" .) .Values.tls.commonName -}}
+{{- end -}}
+
+{{/* What each of Kafka's users may do with the topics of the domains that run, as JSON. */}}
+{{- define "tidemark.kafkaRights" -}}
+{{- $read := list "read" -}}
+{{- $write := list "write" -}}
+{{- $both := list "read" "write" -}}
+{{- dict "airflow" $read "canary" $write "jobs" $both "lander" $read "producer" $write "router" $both "serve" $read "speed" $read | toJson -}}
+{{- end -}}
+
+{{/* (list $ user): the Secret with the name and password of one of them. */}}
+{{- define "tidemark.kafkaSecret" -}}
+{{- $root := first . -}}
+{{- $own := index $root.Values.kafka.existingSecrets (last .) -}}
+{{- coalesce $own $root.Values.kafka.existingSecret (include "tidemark.name" (list $root (printf "kafka-%s" (last .)))) -}}
+{{- end -}}
+
+{{/* Whether this release's own brokers want users. */}}
+{{- define "tidemark.kafkaHasUsers" -}}
+{{- if and .Values.kafka.enabled .Values.tls.enabled }}true{{ end -}}
+{{- end -}}
+
 {{/* The identities for which this release makes keys of its MinIO's. */}}
 {{- define "tidemark.identities" -}}
 {{- $made := list -}}

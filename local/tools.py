@@ -33,6 +33,8 @@ HELM_VERSION = "v3.22.0"
 KUBECONFORM_VERSION = "v0.7.0"
 KUBE_SCORE_VERSION = "v1.20.0"
 CHECKOV_VERSION = "3.3.30"
+STATSD_EXPORTER_VERSION = "v0.31.0"
+JMX_EXPORTER_VERSION = "1.0.1"
 KUBERNETES_VERSION = "1.34.0"
 """What the chart is rendered for where no cluster is asked."""
 
@@ -196,6 +198,14 @@ def _build_kubeconform(into: Path) -> None:
     _go_install(f"github.com/yannh/kubeconform/cmd/kubeconform@{KUBECONFORM_VERSION}", into)
 
 
+def _build_statsd_exporter(into: Path) -> None:
+    _go_install(f"github.com/prometheus/statsd_exporter@{STATSD_EXPORTER_VERSION}", into, "-ldflags", "-s -w")
+
+
+def _build_jmx_exporter(into: Path) -> None:
+    _copy_jars(ROOT / "local/kafka/exporter.pom.xml", into)
+
+
 def _build_kube_score(into: Path) -> None:
     _go_install(f"github.com/zegl/kube-score/cmd/kube-score@{KUBE_SCORE_VERSION}", into)
 
@@ -269,10 +279,15 @@ RECIPES: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
     "flink": (lambda: f"flink-{FLINK_VERSION}-{_digest(ROOT / 'local/flink/pom.xml')}", _build_flink),
     "helm": (lambda: f"helm-{HELM_VERSION}", _build_helm),
     "kubeconform": (lambda: f"kubeconform-{KUBECONFORM_VERSION}", _build_kubeconform),
+    "statsd-exporter": (lambda: f"statsd-exporter-{STATSD_EXPORTER_VERSION}", _build_statsd_exporter),
+    "jmx-exporter": (
+        lambda: f"jmx-exporter-{JMX_EXPORTER_VERSION}-{_digest(ROOT / 'local/kafka/exporter.pom.xml')}",
+        _build_jmx_exporter,
+    ),
     "kube-score": (lambda: f"kube-score-{KUBE_SCORE_VERSION}", _build_kube_score),
     "checkov": (
         lambda: f"checkov-{CHECKOV_VERSION}-{_digest(ROOT / 'local/checkov/requirements.txt')}-{_python()}",
         _build_checkov,
     ),
 }
-"""Each tool's name in the cache, and what fills it. From Helm on they are what tests of the chart need."""
+"""Each tool's name in the cache, and what fills it. From Helm on they are what the chart's images and tests need."""

@@ -57,6 +57,11 @@ _SWITCHES = {
         *("kafka.external.saslMechanism=SCRAM-SHA-256", "kafka.existingSecret=kafka-user", "tls.caSecret=company-ca"),
     ),
     "monitored": ("monitoring.serviceMonitor=true", "monitoring.prometheusRule=true"),
+    "exporters": ("monitoring.serviceMonitor=true", "monitoring.exporters=true"),
+    "exporters-with-tls": (
+        *("monitoring.serviceMonitor=true", "monitoring.exporters=true", "tls.enabled=true"),
+        "airflow.executor=KubernetesExecutor",
+    ),
 }
 CASES = PROFILES | {
     name: tuple(option for value in values for option in ("--set", value)) for name, values in _SWITCHES.items()

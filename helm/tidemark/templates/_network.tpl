@@ -10,7 +10,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* (list $ component rules): its policy; rules is a list of (dict "ports" list "peers" list), or none for nobody. */}}
+{{/* (list $ component rules): its policy; rules is a list of (dict "ports" list "peers" list), with a "protocol" where it is not TCP, or none for nobody. */}}
 {{- define "tidemark.networkPolicy" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -30,9 +30,10 @@ spec:
     - from:
         {{- toYaml .peers | nindent 8 }}
       ports:
+        {{- $protocol := default "TCP" .protocol }}
         {{- range .ports }}
         - port: {{ . }}
-          protocol: TCP
+          protocol: {{ $protocol }}
         {{- end }}
     {{- else }} []
     {{- end }}
@@ -41,7 +42,7 @@ spec:
 {{/* (list $ component): where its pods may go: servers to each other, the rest to wherever the values let them. */}}
 {{- define "tidemark.egress" -}}
 {{- $root := first . -}}
-{{- $servers := dict "kafka" (list "kafka") "minio" (list "minio") "store" (list) "postgres" (list) -}}
+{{- $servers := dict "kafka" (list "kafka") "minio" (list "minio") "store" (list) "postgres" (list) "statsd" (list) -}}
 {{- $elsewhere := $root.Values.networkPolicy.egressTo -}}
 {{- if hasKey $servers (last .) }}
 {{- with index $servers (last .) }}

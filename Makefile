@@ -6,7 +6,7 @@ UV         := $(or $(shell command -v uv),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
 ENV        := .venv/.complete
 PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard helm jobs lake local streaming tests)
-IMAGES     := app airflow kafka minio store postgres
+IMAGES     := app airflow kafka minio store postgres exporters
 VERSION    := 0.1.0
 BUILDER    ?= docker
 

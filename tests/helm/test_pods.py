@@ -65,8 +65,8 @@ def test_a_container_says_what_it_needs_and_what_it_may_use(pod: Pod) -> None:
     if pod.is_template and "/worker.yaml" not in pod.owner:
         return  # its maker, the operator or Spark, adds them
     for container in pod.containers:
-        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-        assert "memory" in container["resources"]["limits"]
+        assert container["resources"]["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+        assert container["resources"]["limits"].keys() == {"memory", "ephemeral-storage"}
 
 
 @every_pod
@@ -79,8 +79,12 @@ def test_an_image_is_pinned(pod: Pod) -> None:
 def test_a_server_tells_when_it_starts_serves_and_hangs(pod: Pod) -> None:
     if pod.is_template or pod.owner.startswith(_UNPROBED):
         return
-    [container] = pod.spec["containers"]
+    container, *beside = pod.spec["containers"]
     assert {"startupProbe", "livenessProbe"} <= container.keys()
+    for each in beside:  # an exporter, without which the server serves as well
+        assert each["name"] == "exporter"
+        assert "livenessProbe" in each
+        assert "readinessProbe" not in each
     ports = {port["name"] for port in container.get("ports", [])}
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = container.get(name, {})

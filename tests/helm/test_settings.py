@@ -114,7 +114,7 @@ def test_the_alerts_are_those_of_the_documentation() -> None:
     told = re.findall(r"^\| `([^`]+)` \| (\w*) ?\|", (ROOT / "docs/metrics.md").read_text(), re.M)
     alerts = yaml.safe_load((CHART / "alerts.yaml").read_text())
     wanted = [(expr, duration) for expr, duration in told if any(sign in expr for sign in "<>=")]
-    assert len(wanted) == 10
+    assert len(wanted) == 19
     assert [(each["expr"], each.get("for", "")) for each in alerts] == wanted
     [rule] = [each for each in objects("monitored") if each["kind"] == "PrometheusRule"]
     assert [each["expr"] for each in rule["spec"]["groups"][0]["rules"]] == [expr for expr, _ in wanted]

@@ -66,6 +66,7 @@ class Restore:
         self._settings, self._domain, self._say, self._check = settings, domain, say, check
         self._raw, self._log = Raw(settings, domain), Log(settings, domain)
         self._filled, self._said = 0, time.monotonic()
+        self._begun_ms = time.time_ns() // 1_000_000
 
     def run(self) -> Restored:
         """See `restore`."""
@@ -74,7 +75,7 @@ class Restore:
         if table is None:
             raise RestoreRefused(
                 f"{self._raw.uri} does not exist, so there is nothing to restore; expected the bucket with the old "
-                "raw: copy it there first, or go on without restoring (`tidemark up`)"
+                "raw: copy all of it there first, or begin anew without restoring"
             )
         wanted = self._raw.positions(table)
         if self._log.exists() and self._log.topic_id() == self._raw.topic_id(table):
@@ -142,11 +143,10 @@ class Restore:
 
     def _append(self, client: BatchClient, partition: int, end: int, goal: int) -> None:
         """From `end` to `goal`, unless somebody else appends, too: a look at the log tells who."""
-        at_ms = time.time_ns() // 1_000_000
         while end < goal:
             number = min(MOST, goal - end)
             try:
-                first = client.append(partition, filler_batch(number, at_ms))
+                first = client.append(partition, filler_batch(number, self._begun_ms))
             except RetriableError:
                 # It may have been appended, or not: the log's end says so, once nothing is under way.
                 time.sleep(_PAUSE_SECONDS)
@@ -186,9 +186,9 @@ class Restore:
 
     def _advice(self) -> str:
         return (
-            "Stop whoever appends, delete the topic (`kafka-topics.sh --delete --topic "
-            f"{self._domain.topic}`), run `tidemark restore {self._domain.name}` again, and let those records be sent "
-            "again after it"
+            "Stop whoever appends, delete the topic (`python -m kafka.admin -b "
+            f"{self._settings.kafka_bootstrap} topics delete -t {self._domain.topic}`), run `tidemark restore "
+            f"{self._domain.name}` again, and let those records be sent again after it"
         )
 
     def _check_marts(self, wanted: Cut) -> None:

@@ -25,20 +25,19 @@ from local.identities import create_identities
 def provision(settings: Settings, domain: Domain, restoring: bool = False) -> None:
     """Make whatever of it is missing; what exists is left as it is.
 
-    `restoring`: a topic that is not raw's goes on where raw ends. Without it, no topic is made beside a raw that came
-    from another, for producers begin once there is a topic. Raises LogRecreated then, and RestoreRefused.
+    `restoring`: a topic that is not raw's goes on where raw ends; raises RestoreRefused. Without it, no topic is made
+    beside a raw that came from another, for producers begin once there is a topic: raises LogRecreated.
     """
     create_bucket(settings)
     log, raw = Log(settings, domain), Raw(settings, domain)
-    if table := open_table(settings, raw.uri):
-        if restoring:
-            restore_topic(settings, domain, _say)
-        elif not log.exists():
-            raise LogRecreated(
-                f"raw/{domain.name} was landed from a topic with id {raw.topic_id(table)}, but there is no topic "
-                f"'{domain.topic}'. Is this the right Kafka? If it is a new one, run `tidemark restore {domain.name}` "
-                "(in the chart: provision.restore=true): its offsets go on where raw ends then"
-            )
+    if restoring:
+        restore_topic(settings, domain, _say)
+    elif (table := open_table(settings, raw.uri)) and not log.exists():
+        raise LogRecreated(
+            f"raw/{domain.name} was landed from a topic with id {raw.topic_id(table)}, but there is no topic "
+            f"'{domain.topic}'. Is this the right Kafka? If it is a new one, run `tidemark restore {domain.name}` "
+            "(in the chart: provision.restore=true): its offsets go on where raw ends then"
+        )
     log.create_topic()
     raw.create(log.topic_id())
     _declare(Registry(settings), domain)

@@ -14,6 +14,7 @@ TidemarkError
 ├── RawDamaged         raw has holes, doubles or unreadable files
 ├── MartDamaged        a mart's tiles overlap or do not match their manifests
 ├── TileRefused        a tile would break the tiling, or another builder won
+├── RestoreRefused     a topic cannot go on where raw ends
 ├── MissingCoverage    mart and speed view do not meet
 └── StoreFenced        another writer moved the speed store on
 """
@@ -88,6 +89,10 @@ class MartDamaged(TidemarkError):
 
 class TileRefused(TidemarkError):
     """A tile would overlap others, leave a hole, or another build committed first."""
+
+
+class RestoreRefused(TidemarkError):
+    """A topic cannot be made to go on where raw ends without losing records."""
 
 
 class MissingCoverage(TidemarkError):

@@ -21,11 +21,13 @@ from lake.kafka_clients import kafka_python_options
 from lake.parse import MARKER_HEADER
 from lake.settings import Settings
 from lake.timeline import ANNOUNCEMENT_HEADER
+from lake.waiting import wait_until
 
 CANARY_HEADER = "tidemark-canary"
 """Beside an empty MARKER_HEADER: a marker that seals and announces nothing, and only shows how far others have come."""
 
 MAX_VALUE_BYTES = 2 * 1024 * 1024
+_TIMESTAMPS, _APPEND_TIME, _CREATE_TIME = "message.timestamp.type", "LogAppendTime", "CreateTime"
 # A value at the limit travels in a batch with its key, its headers and the batch's own header.
 MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + 64 * 1024
 
@@ -37,14 +39,23 @@ class Log:
         self._settings = settings
         self._domain = domain
 
-    def create_topic(self) -> None:
-        """Make the topic if it is not there, with the broker's append time on each record."""
+    def exists(self) -> bool:
+        """Whether there is such a topic."""
+        with self._admin() as admin:
+            return self._domain.topic in admin.list_topics()
+
+    def create_topic(self, partitions: int = 0, append_time: bool = True) -> None:
+        """Make the topic if it is not there, with the broker's append time on each record.
+
+        It has at least so many partitions. `append_time=False` is for one that is not ready yet: no reader takes its
+        records.
+        """
         topic = NewTopic(
             self._domain.topic,
-            num_partitions=self._domain.partitions,
+            num_partitions=max(partitions, self._domain.partitions),
             replication_factor=self._settings.replication_factor,
             topic_configs={
-                "message.timestamp.type": "LogAppendTime",
+                _TIMESTAMPS: _APPEND_TIME if append_time else _CREATE_TIME,
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 "min.insync.replicas": str(max(1, self._settings.replication_factor - 1)),
                 "unclean.leader.election.enable": "false",
@@ -57,6 +68,41 @@ class Log:
                 with suppress(TopicAlreadyExistsError):
                     admin.create_topics([topic])
             admin.wait_for_topics([self._domain.topic])
+
+    def add_partitions(self, count: int) -> None:
+        """Make them `count`, if they are fewer."""
+        if self.partitions() >= count:
+            return
+        with self._admin() as admin:
+            admin.create_partitions({self._domain.topic: count})
+
+        def enough() -> bool | None:
+            return self.partitions() >= count or None
+
+        def too_late() -> TidemarkError:
+            return TidemarkError(f"topic '{self._domain.topic}' does not get {count} partitions")
+
+        wait_until(enough, 30, 0.2, too_late)
+
+    def has_append_time(self) -> bool:
+        """Whether records get the broker's append time, as readers demand it."""
+        return self.configuration(_TIMESTAMPS)[_TIMESTAMPS] == _APPEND_TIME
+
+    def set_append_time(self, wanted: bool) -> None:
+        """Let records get the broker's append time from now on, or keep the producer's, which no reader takes."""
+        told = {_TIMESTAMPS: _APPEND_TIME if wanted else _CREATE_TIME}
+        with self._admin() as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self._domain.topic, told)])
+
+        def is_so() -> bool | None:
+            return self.has_append_time() is wanted or None
+
+        wait_until(is_so, 30, 0.1, lambda: TidemarkError(f"topic '{self._domain.topic}' does not take {told}"))
+
+    def delete_before(self, cut: Cut) -> None:
+        """Let Kafka forget the records before `cut`: no reader gets them any more."""
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(self._domain.topic, p): offset for p, offset in cut.items()})
 
     def topic_id(self) -> str:
         """The id the brokers gave this topic; a topic made anew has another."""

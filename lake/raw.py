@@ -6,17 +6,18 @@ the rows before it. So `positions` is what raw holds, exactly, whatever died whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
-from lake.errors import LogRecreated, NotSealed, RawDamaged
+from lake.errors import LogRecreated, NotSealed, RawDamaged, RestoreRefused, TidemarkError
 from lake.headers import read_header
 from lake.parse import MARKER_HEADER
 from lake.raw_file import RawFile, group_bounds
@@ -32,6 +33,7 @@ STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
 _TOPIC_ID = "tidemark.topicId"
 # A compacted file is too large to be held whole.
 _ROWS, _BYTES = 250_000, 64 << 20
+_TRIES = 10
 
 
 class Raw:
@@ -66,8 +68,8 @@ class Raw:
         if (held := self.topic_id(table)) != topic_id:
             raise LogRecreated(
                 f"topic '{self._domain.topic}' has id {topic_id}, but raw/{self._domain.name} was landed from {held}: "
-                "the topic was made anew, and its offsets mean other events. Give the domain a new topic name "
-                "and import the old raw, or restore the topic"
+                "the topic was made anew, and its offsets mean other events. Stop whoever appends to it, and run "
+                f"`tidemark restore {self._domain.name}`: its offsets go on where raw ends then"
             )
         return table
 
@@ -99,15 +101,54 @@ class Raw:
         Writes from `table`, so a commit of any of these partitions since it was read makes this one fail. On any error
         the caller reloads and compares: the commit may have landed although its reply was lost.
         """
-        topic_id = self.topic_id(table)
-        transactions = [Transaction(f"{topic_id}-{p}", version) for p, version in positions.items()]
         dates = rows["append_time"].cast(pa.date32())
         write_deltalake(
             table,
             rows.append_column(pa.field(DATE, pa.date32()), dates),
             mode="append",
-            commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=15),
+            commit_properties=_positions_of(self.topic_id(table), positions, 15),
         )
+
+    def known_empty(self, table: DeltaTable, topic_id: str, partitions: Iterable[int]) -> Cut:
+        """How far each partition of a topic that is to follow is known to hold nothing; see `note_empty`."""
+        return {p: table.transaction_version(f"{topic_id}-{p}") or 0 for p in partitions}
+
+    def note_empty(self, topic_id: str, cut: Cut) -> None:
+        """Note that all before `cut` in another topic, which is to follow this one, stands for no event.
+
+        Raises CommitFailedError if somebody else has noted it since.
+        """
+        table = self.table()
+        table.create_write_transaction(
+            [], "append", STORED_SCHEMA, partition_by=[DATE], commit_properties=_positions_of(topic_id, cut, 15)
+        )
+
+    def follow(self, topic_id: str, positions: Cut) -> None:
+        """Go on with another topic, from `positions` on, which must be what raw holds; all in one commit.
+
+        Raises RestoreRefused if somebody has landed from the topic before.
+        """
+        failure: Exception | None = None
+        for _ in range(_TRIES):
+            table = self.table()
+            if self.topic_id(table) == topic_id:
+                return
+            if (held := self.positions(table)) != positions:
+                raise RestoreRefused(
+                    f"raw/{self._domain.name} ends at {held}, expected {positions}: somebody lands from the topic "
+                    f"{self.topic_id(table)} at this moment; stop that lander, then run this again"
+                )
+            try:
+                # Without retries of its own: whatever was committed since is looked at first.
+                table.alter.set_table_properties(
+                    {_TOPIC_ID: topic_id}, False, commit_properties=_positions_of(topic_id, positions, 0)
+                )
+            except (CommitFailedError, OSError) as error:
+                failure = error
+        if self.topic_id(self.table()) != topic_id:
+            raise TidemarkError(
+                f"raw/{self._domain.name}: {_TRIES} commits did not succeed ({failure}); run this again"
+            )
 
     def files(self, table: DeltaTable) -> list[RawFile]:
         """The data files of this version with what the log says of them, oldest records first."""
@@ -205,6 +246,12 @@ class Raw:
             f"raw/{self._domain.name}/{file.path} with {file.rows} records cannot be read ({error}); "
             "restore it from the bucket's versions or a backup, for every answer is derived from it"
         )
+
+
+def _positions_of(topic_id: str, positions: Cut, retries: int) -> CommitProperties:
+    """What a commit says of a topic's partitions."""
+    transactions = [Transaction(f"{topic_id}-{p}", version) for p, version in positions.items()]
+    return CommitProperties(app_transactions=transactions, max_commit_retries=retries)
 
 
 def between(rows: pa.Table, start: Cut, end: Cut) -> pa.Table:

@@ -14,11 +14,13 @@ import typer
 from deltalake.exceptions import DeltaError
 
 from lake.domain import Domain, load_domain
-from lake.errors import LogStopped, TidemarkError, exit_on_error, explain
+from lake.errors import TidemarkError, exit_on_error, explain
 from lake.kafka_clients import librdkafka_options
 from lake.log import Log
+from lake.raw import Raw
 from lake.registry import Registry
 from lake.settings import Settings, load_settings
+from lake.tables import open_table
 from lake.waiting import wait_until
 from local import health
 
@@ -40,10 +42,25 @@ def missing_topic(settings: Settings, domain: Domain) -> str | None:
     """Why there is nothing to read or write; None if there is."""
     if problem := health.kafka(librdkafka_options(settings)):
         return problem
-    try:
-        Log(settings, domain).topic_id()
-    except LogStopped:
+    log = Log(settings, domain)
+    if not log.exists():
         return f"topic '{domain.topic}' is not there yet"
+    return None if log.has_append_time() else f"topic '{domain.topic}' is not ready: it is being restored"
+
+
+def missing_raw(settings: Settings, domain: Domain) -> str | None:
+    """Why the topic and raw do not belong together; None if they do. That they do is the last step of a restore."""
+    raw = Raw(settings, domain)
+    try:
+        table = open_table(settings, raw.uri)
+    except OSError as error:
+        return explain(error)
+    except DeltaError as error:
+        return f"{settings.s3_endpoint}: {error}"
+    if table is None:
+        return f"raw/{domain.name} is not there yet"
+    if raw.topic_id(table) != Log(settings, domain).topic_id():
+        return f"raw/{domain.name} was landed from another topic than '{domain.topic}', which waits for a restore"
     return None
 
 
@@ -83,7 +100,7 @@ def main(
     with exit_on_error():
         settings = load_settings()
         domains = [load_domain(name, settings.domains_dir) for name in domain]
-        looks = [missing_topic] if topics_only else [missing_topic, missing_version]
+        looks = [missing_topic] if topics_only else [missing_topic, missing_raw, missing_version]
         asked = [partial(look, settings, each) for look in looks for each in domains]
         _await(asked, wait_seconds)
 

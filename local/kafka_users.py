@@ -33,8 +33,11 @@ from local.identities import read_text
 
 NAME, PASSWORD = "TIDEMARK_KAFKA_USERNAME", "TIDEMARK_KAFKA_PASSWORD"
 RIGHTS = "rights.json"
-# Whoever reads asks, too, whether a topic has the broker's times. Each of both implies Describe.
-_OPERATIONS = {"read": [AclOperation.READ, AclOperation.DESCRIBE_CONFIGS], "write": [AclOperation.WRITE]}
+# Either of both implies Describe; whoever may do one may ask, too, whether the topic has the broker's times.
+_OPERATIONS = {
+    "read": [AclOperation.READ, AclOperation.DESCRIBE_CONFIGS],
+    "write": [AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS],
+}
 _ITERATIONS = 8192
 _REQUEST_SECONDS = 30
 

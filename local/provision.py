@@ -11,23 +11,41 @@ import typer
 from minio import Minio
 
 from lake.domain import Domain, load_domain
-from lake.errors import BadDomain, exit_on_error
+from lake.errors import BadDomain, LogRecreated, exit_on_error
 from lake.log import Log
 from lake.raw import Raw
 from lake.registry import Registry
+from lake.restore import restore as restore_topic
 from lake.settings import Settings, load_settings
+from lake.tables import open_table
 from local.await_provision import await_servers
 from local.identities import create_identities
 from local.kafka_users import create_users
 
 
-def provision(settings: Settings, domain: Domain) -> None:
-    """Make whatever of it is missing; what exists is left as it is."""
+def provision(settings: Settings, domain: Domain, restoring: bool = False) -> None:
+    """Make whatever of it is missing; what exists is left as it is.
+
+    `restoring`: a topic that is not raw's goes on where raw ends; raises RestoreRefused. Without it, no topic is made
+    beside a raw that came from another, for producers begin once there is a topic: raises LogRecreated.
+    """
     create_bucket(settings)
-    log = Log(settings, domain)
+    log, raw = Log(settings, domain), Raw(settings, domain)
+    if restoring:
+        restore_topic(settings, domain, _say)
+    elif (table := open_table(settings, raw.uri)) and not log.exists():
+        raise LogRecreated(
+            f"raw/{domain.name} was landed from a topic with id {raw.topic_id(table)}, but there is no topic "
+            f"'{domain.topic}'. Is this the right Kafka? If it is a new one, run `tidemark restore {domain.name}` "
+            "(in the chart: provision.restore=true): its offsets go on where raw ends then"
+        )
     log.create_topic()
-    Raw(settings, domain).create(log.topic_id())
+    raw.create(log.topic_id())
     _declare(Registry(settings), domain)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _declare(registry: Registry, domain: Domain) -> None:
@@ -62,6 +80,7 @@ def main(
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the servers.")] = 60,
     users: Annotated[Path | None, typer.Option(help="A folder of Kafka's users with passwords and rights.")] = None,
     identities: Annotated[Path | None, typer.Option(help="A folder of identities with keys and policies.")] = None,
+    restore: Annotated[bool, typer.Option("--restore", help="Let new topics go on where an old raw ends.")] = False,
 ) -> None:
     """Make what some domains need, once their servers answer."""
     with exit_on_error():
@@ -73,8 +92,8 @@ def main(
         if identities is not None:
             create_identities(settings, identities)
         for name in domain:
-            provision(settings, load_domain(name, settings.domains_dir))
-            print(f"{name}: its topic, its raw table and a live version are there", file=sys.stderr)
+            provision(settings, load_domain(name, settings.domains_dir), restore)
+            _say(f"{name}: its topic, its raw table and a live version are there")
 
 
 if __name__ == "__main__":

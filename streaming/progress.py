@@ -54,7 +54,9 @@ class Progress:
         if (held := self._table.metadata().configuration[_TOPIC_ID]) != target.id:
             raise LogRecreated(
                 f"topic '{target.name}' has id {target.id}, but {self._place} is about {held}: the topic was made "
-                "anew, and what was routed is gone with the old one; give the domain a new topic, or a new bucket"
+                "anew, and what was routed is gone with the old one; give the domain a new topic, or a new bucket. If "
+                f"raw was restored, delete {self._place}: what the sources get from now on is routed then, and what "
+                "they had landed and this one had not is left out"
             )
         self._claim = self._version(_CLAIM) or 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.release import PREVIOUS_CHART, Release
+from tests.cluster.release import Release, previous_chart
 
 NAMESPACE = "tidemark-test"
 KEEP = "TIDEMARK_KEEP_RELEASE"
@@ -32,13 +32,15 @@ def told() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def installed(told: dict[str, Any]) -> Iterator[Release]:
+def installed(told: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """The small profile by the chart of the version before, which has taken in events."""
     release = Release("tidemark", NAMESPACE)
     release.delete()  # what an earlier run may have left
     release.create_namespace()
     # The images of that version may be gone; its chart runs today's.
-    told["seconds"]["install_previous"] = round(release.put(chart=PREVIOUS_CHART), 1)
+    told["seconds"]["install_previous"] = round(
+        release.put(chart=previous_chart(tmp_path_factory.mktemp("previous"))), 1
+    )
     yield release
     if not os.environ.get(KEEP):
         release.delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,15 @@ from local.explain_pods import explain
 from local.tools import ROOT, build_one
 
 CHART = ROOT / "helm" / "tidemark"
-PREVIOUS_CHART = Path(__file__).parent / "previous" / "tidemark-0.1.0.tgz"
-"""The chart of the version before, as it was packaged."""
+_PREVIOUS_CHART = Path(__file__).parent / "previous" / "tidemark-0.1.0.tgz"
 READY_SECONDS = 1200
+
+
+def previous_chart(folder: Path) -> Path:
+    """The chart of the version before, as it was packaged, laid out in `folder`."""
+    with tarfile.open(_PREVIOUS_CHART) as package:
+        package.extractall(folder, filter="data")
+    return folder / "tidemark"
 
 
 class ClusterFailed(AssertionError):
@@ -57,7 +64,7 @@ class Release:
     def put(self, *options: str, chart: Path = CHART, seconds: int = READY_SECONDS) -> float:
         """Install or upgrade the small profile and wait until all is ready: the seconds it took."""
         begun = time.monotonic()
-        values = ("-f", str(CHART / "values-kind.yaml"))
+        values = ("-f", str(chart / "values-kind.yaml"))
         wait = ("--wait", "--wait-for-jobs", "--timeout", f"{seconds}s")
         try:
             self.helm("upgrade", "--install", self.name, str(chart), *values, *wait, *options)

@@ -38,9 +38,8 @@ def installed(told: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
     release.delete()  # what an earlier run may have left
     release.create_namespace()
     # The images of that version may be gone; its chart runs today's.
-    told["seconds"]["install_previous"] = round(
-        release.put(chart=previous_chart(tmp_path_factory.mktemp("previous"))), 1
-    )
+    chart = previous_chart(tmp_path_factory.mktemp("previous"))
+    told["seconds"]["install_previous"] = round(release.put(chart=chart), 1)
     yield release
     if not os.environ.get(KEEP):
         release.delete()

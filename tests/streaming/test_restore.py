@@ -144,7 +144,7 @@ class Platform:
         """Events that were acknowledged, late ones and bad ones among them."""
         ledger = self.sandbox.settings.domains_dir / "ledger"
         with ledger.open("w") as file:
-            producer = EventProducer(self.sandbox.settings.kafka_bootstrap, self.sandbox.domain.topic, file)
+            producer = EventProducer(self.sandbox.settings, self.sandbox.domain.topic, file)
             clock = lambda: time.time_ns() // 1_000_000  # noqa: E731
             for record in islice(shop_events(next(self.seeds), SHARES, clock, history_ms=600_000), count):
                 producer.send(*record)

@@ -23,6 +23,7 @@ from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
 
 from jobs.tile import commit_tile, take_turn
+from lake import restore as steps
 from lake.batches import BatchClient
 from lake.cuts import EPOCH, Cut, covers, from_ms, segment_start
 from lake.errors import LogRecreated, NotLogAppendTime, RestoreRefused
@@ -37,6 +38,7 @@ from lake.restore import Restore, restore
 from lake.seal import seal
 from lake.serving import Serving
 from lake.store import SpeedStore
+from lake.tables import filesystem
 from lake.verify import verify
 from local.await_provision import missing_raw, missing_topic
 from local.provision import provision
@@ -264,10 +266,10 @@ class Killed(BaseException):
 def test_a_restore_that_ends_before_or_after_any_step_is_gone_on_with_by_the_next(old_raw, monkeypatch) -> None:
     wanted = {0: 1, 2: 700}
     sandbox = old_raw(wanted)
-    for kind, name in ((Log, "add_partitions"), (Raw, "note_empty"), (Log, "delete_before"), (Raw, "follow")):
+    for place, name in ((Log, "add_partitions"), (steps, "note_empty"), (Log, "delete_before"), (steps, "follow")):
         for after in (False, True):
             with monkeypatch.context() as patched, pytest.raises(Killed):
-                patched.setattr(kind, name, killed_at(getattr(kind, name), after))
+                patched.setattr(place, name, killed_at(getattr(place, name), after))
                 restore(sandbox.settings, sandbox.domain)
     assert not restore(sandbox.settings, sandbox.domain).is_done
     stands_at(sandbox, wanted)
@@ -285,7 +287,7 @@ def killed_at(step: Callable[..., None], after: bool) -> Callable[..., None]:
 def test_the_next_record_gets_the_offset_at_which_raw_ends_in_batches_and_rounds(old_raw, monkeypatch) -> None:
     wanted = {0: 1, 1: MOST, 3: MOST + 1, 4: 3 * MOST - 1}
     sandbox = old_raw(wanted)
-    monkeypatch.setattr("lake.restore._A_ROUND", MOST + 1)
+    monkeypatch.setattr("lake.restore._A_ROUND", 4 * MOST + 4)
     done = restore(sandbox.settings, sandbox.domain)
     assert done.filled == sum(wanted.values())
     stands_at(sandbox, wanted)
@@ -350,7 +352,7 @@ def test_records_that_came_behind_raws_end_too_early_are_refused_and_later_ones_
         restore(sandbox.settings, sandbox.domain)
     delete_topic(sandbox)
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Raw, "follow", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(steps, "follow", killed_at(steps.follow, after=False))
         restore(sandbox.settings, sandbox.domain)
     intrude(sandbox, 1, 3)
     assert restore(sandbox.settings, sandbox.domain).is_done
@@ -429,6 +431,16 @@ def test_a_mart_that_reaches_beyond_raw_is_refused(old_raw) -> None:
     commit_tile(sandbox.settings, take_turn(sandbox.settings, uri, manifest), empty.schema, empty)
     with pytest.raises(RestoreRefused, match=r"Copy raw/ again"):
         restore(sandbox.settings, sandbox.domain)
+
+
+def test_a_raw_whose_files_are_not_all_copied_yet_is_refused(old_raw) -> None:
+    sandbox = old_raw({0: 10, 1: 10})
+    raw = Raw(sandbox.settings, sandbox.domain)
+    [file] = raw.files(raw.table())
+    filesystem(sandbox.settings).delete_file(f"{raw.uri}/{file.path}".removeprefix("s3://"))
+    with pytest.raises(RestoreRefused, match=r"lacks 1 of its files.*not copied yet"):
+        restore(sandbox.settings, sandbox.domain)
+    assert not Log(sandbox.settings, sandbox.domain).exists()
 
 
 def test_without_raw_there_is_nothing_to_restore_and_nothing_is_made(make_sandbox) -> None:

@@ -192,9 +192,9 @@ class Restore:
 
     def _check_after(self, client: BatchClient, wanted: Cut) -> None:
         """Raise RestoreRefused if what stands behind `wanted` came before the topic was ready for it."""
-        end = self._log.end()
-        for p, start in wanted.items():
-            early = [b for b in client.read(p, start, end[p]) if b.is_filler or not b.is_append_time]
+        for p, end in self._log.end().items():
+            start = wanted.get(p, 0)
+            early = [b for b in client.read(p, start, end) if b.is_filler or not b.is_append_time]
             if early:
                 raise RestoreRefused(
                     f"topic '{self._domain.topic}' partition {p} holds {sum(b.end - b.first for b in early)} records "

@@ -341,16 +341,21 @@ def test_without_the_proof_those_records_are_lost(old_raw, monkeypatch, when) ->
     assert raw.topic_id(raw.table()) == log.topic_id()
 
 
-def test_records_that_came_behind_raws_end_too_early_are_refused_and_later_ones_are_kept(old_raw, monkeypatch) -> None:
+@pytest.mark.parametrize("held", [0, 10])
+def test_records_that_came_behind_raws_end_while_the_topic_was_filled_are_refused(old_raw, held: int) -> None:
+    sandbox = old_raw({0: 10, 1: held} if held else {0: 10})
+    Log(sandbox.settings, sandbox.domain).create_topic(append_time=False)
+    if held:
+        with client_of(sandbox) as client:
+            client.append(1, filler_batch(held, 5))
+    intrude(sandbox, 1, 3)
+    with pytest.raises(RestoreRefused, match=rf"partition 1 holds 3 records behind offset {held} that came while"):
+        restore(sandbox.settings, sandbox.domain)
+
+
+def test_records_that_came_once_the_topic_was_ready_are_kept(old_raw, monkeypatch) -> None:
     sandbox = old_raw({0: 10, 1: 10})
     log = Log(sandbox.settings, sandbox.domain)
-    log.create_topic(append_time=False)
-    with client_of(sandbox) as client:
-        client.append(1, filler_batch(10, 5))
-    intrude(sandbox, 1, 3)
-    with pytest.raises(RestoreRefused, match=r"partition 1 holds 3 records behind offset 10 that came while"):
-        restore(sandbox.settings, sandbox.domain)
-    delete_topic(sandbox)
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(steps, "follow", killed_at(steps.follow, after=False))
         restore(sandbox.settings, sandbox.domain)

@@ -6,13 +6,13 @@ UV         := $(or $(shell command -v uv),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
 ENV        := .venv/.complete
 PYTHON     := .venv/bin/python
 SOURCES    := $(wildcard dags dashboard helm jobs lake local streaming tests)
-IMAGES     := app airflow kafka minio store postgres
+IMAGES     := app airflow kafka minio store postgres exporters
 VERSION    := 0.1.0
 BUILDER    ?= docker
 
 .DEFAULT_GOAL := help
 .PHONY: help doctor setup demo down status clean check format laws faults bench-batch bench-speed backfill test \
-        images kind cluster-test helm-readme
+        images push kind cluster-test helm-readme
 
 help: ## this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -68,12 +68,19 @@ images: ## the chart's images; BUILDER=podman (or buildah), BASE=an image with D
 	    -t docker.io/tidemark/$$image:$(VERSION) . || exit 1; \
 	done
 
+push: ## push the images to where a cluster finds them; REGISTRY=registry.example.com, BUILDER=..., PUSH_OPTIONS=...
+	@test -n "$(REGISTRY)" || { echo 'say where to: make push REGISTRY=registry.example.com' >&2; exit 1; }
+	for image in $(IMAGES:%=tidemark/%:$(VERSION)); do \
+	  $(BUILDER) tag docker.io/$$image $(REGISTRY)/$$image && $(BUILDER) push $(PUSH_OPTIONS) $(REGISTRY)/$$image || exit 1; \
+	done
+
 kind: $(ENV) images ## the small profile on a cluster of kind's, proven; needs Docker, kind and kubectl
 	kind get clusters | grep -qx tidemark || kind create cluster --name tidemark
 	kind load docker-image --name tidemark $(IMAGES:%=docker.io/tidemark/%:$(VERSION))
 	$(PYTHON) -m local.build_tool helm $(CACHE)/bin
 	$(CACHE)/bin/helm --kube-context kind-tidemark upgrade --install tidemark helm/tidemark \
-	  -f helm/tidemark/values-kind.yaml --wait --wait-for-jobs --timeout 25m
+	  -f helm/tidemark/values-kind.yaml --wait --wait-for-jobs --timeout 25m \
+	  || { $(PYTHON) -m local.explain_pods default; exit 1; }
 	$(CACHE)/bin/helm --kube-context kind-tidemark test tidemark --timeout 25m
 
 cluster-test: $(ENV) ## install on the cluster of KUBECONFIG, prove it, take a pod of each kind; its last line is JSON

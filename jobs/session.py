@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from jobs.trust_store import make_trust_store
 from lake.errors import BadSettings
-from lake.settings import Settings
+from lake.settings import Settings, trust
 
 SHUFFLE_PARTITIONS = 4
 LOGGING = Path(__file__).parent / "log4j2.properties"
@@ -43,6 +45,7 @@ def without_secrets(settings: Settings) -> Settings:
 
 def with_secrets(settings: Settings) -> Settings:
     """In a worker, the settings that have travelled with the lake's key in them again."""
+    trust(settings)
     return settings.model_copy(update={"s3_secret_key": SecretStr(os.environ["AWS_SECRET_ACCESS_KEY"])})
 
 
@@ -61,7 +64,7 @@ def _properties(settings: Settings) -> dict[str, str]:
     properties = {
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.driver.extraClassPath": f"{jars.resolve()}/*",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING} {JVM_OPTIONS}",
+        "spark.driver.extraJavaOptions": _java_options(settings),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -74,6 +77,14 @@ def _properties(settings: Settings) -> dict[str, str]:
     if settings.spark_master.startswith("local"):
         properties |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
     return properties | _delta() | _s3a(settings)
+
+
+def _java_options(settings: Settings) -> str:
+    """The driver's; what executors believe they make as they start (helm/images/run.sh)."""
+    options = [f"-Dlog4j2.configurationFile={LOGGING}", JVM_OPTIONS]
+    if settings.ca_file is not None:
+        options += make_trust_store(settings.ca_file, Path(tempfile.mkdtemp(prefix="tidemark-")) / "trust.p12")
+    return " ".join(options)
 
 
 def _delta() -> dict[str, str]:

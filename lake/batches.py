@@ -17,6 +17,7 @@ from kafka.protocol.producer import ProduceRequest
 
 from lake.errors import TidemarkError
 from lake.fillers import Batch, batches
+from lake.kafka_clients import kafka_python_options
 from lake.settings import Settings
 from lake.waiting import wait_until
 
@@ -32,7 +33,7 @@ class BatchClient(KafkaAdminClient):
     """Appends batches to a topic and reads them back, from each partition's leader. To be closed."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        super().__init__(bootstrap_servers=settings.kafka_bootstrap)
+        super().__init__(**kafka_python_options(settings))
         self._topic = topic
 
     def append(self, partition: int, batch: bytes) -> int:

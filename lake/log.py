@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from lake.cuts import Cut, epoch_ms
 from lake.domain import Domain
 from lake.errors import LogStopped, TidemarkError
+from lake.kafka_clients import kafka_python_options
 from lake.parse import MARKER_HEADER
 from lake.settings import Settings
 from lake.timeline import ANNOUNCEMENT_HEADER
@@ -150,7 +151,7 @@ class Log:
         self._send_markers(self.partitions(), [(MARKER_HEADER, b"{}"), (ANNOUNCEMENT_HEADER, told)])
 
     def _send_markers(self, partitions: int, headers: list[tuple[str, bytes]]) -> dict[int, tuple[int, int]]:
-        producer = KafkaProducer(bootstrap_servers=self._settings.kafka_bootstrap, acks="all")
+        producer = KafkaProducer(**kafka_python_options(self._settings), acks="all")
         try:
             sent = {
                 p: producer.send(
@@ -188,7 +189,7 @@ class Log:
     @contextmanager
     def _admin(self) -> Iterator[KafkaAdminClient]:
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
+            admin = KafkaAdminClient(**kafka_python_options(self._settings))
         except KafkaError as error:
             raise TidemarkError(
                 f"Kafka does not answer at {self._settings.kafka_bootstrap} ({error}); "

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake.errors import BadSettings
@@ -33,7 +33,17 @@ class Settings(BaseSettings):
     segment_seconds: Annotated[int, AfterValidator(_divides_an_hour)] = 60
 
     kafka_bootstrap: str = "127.0.0.1:19092"
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_certificate: Path | None = None
+    """A client's certificate, PEM, where the brokers ask for one; its key is `kafka_key`."""
+    kafka_key: Path | None = None
     replication_factor: int = Field(1, ge=1)
+
+    ca_file: Path | None = None
+    """Certificates, PEM, that vouch for Kafka, the lake and the store, instead of the system's."""
 
     s3_endpoint: str = "http://127.0.0.1:19000"
     s3_access_key: str = "tidemark"
@@ -108,6 +118,18 @@ class Settings(BaseSettings):
     spark_executor_template: str = ""
     """A file with the pod that executors begin as; its path in the driver's pod."""
 
+    @model_validator(mode="after")
+    def _whole_identity(self) -> Settings:
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_username and self.kafka_password.get_secret_value()
+        ):
+            raise ValueError(
+                f"kafka_security_protocol is {self.kafka_security_protocol}: give kafka_username and kafka_password"
+            )
+        if (self.kafka_certificate is None) != (self.kafka_key is None):
+            raise ValueError("kafka_certificate and kafka_key belong together: give both or none")
+        return self
+
     def runs(self, domain: str) -> bool:
         """Whether a declared domain is among `domains`."""
         return not self.domains or domain in self.domains.split(",")
@@ -133,7 +155,22 @@ def load_settings() -> Settings:
     """Read the settings. Raises BadSettings with the variable, the value and what is allowed."""
     home = Path(os.environ.get("TIDEMARK_HOME", ".tidemark")).absolute()
     try:
-        return Settings(home=home, _env_file=home / "settings.env")  # type: ignore[call-arg]
+        settings = Settings(home=home, _env_file=home / "settings.env")  # type: ignore[call-arg]
     except ValidationError as error:
-        problems = [f"TIDEMARK_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
+        problems = [_problem(each["loc"], each["input"], each["msg"]) for each in error.errors()]
         raise BadSettings("; ".join(problems) + f" (set in the environment or in {home}/settings.env)") from None
+    trust(settings)
+    return settings
+
+
+def trust(settings: Settings) -> None:
+    """Have this process's clients believe `ca_file`: those of the lake and the store look where OpenSSL's do."""
+    if settings.ca_file is not None:
+        if not settings.ca_file.is_file():
+            raise BadSettings(f"TIDEMARK_CA_FILE={settings.ca_file}: no such file; expected certificates, PEM")
+        os.environ["SSL_CERT_FILE"] = str(settings.ca_file)
+
+
+def _problem(field: tuple[int | str, ...], value: object, said: str) -> str:
+    """A field's with its value; of several fields together, without, since one of them may be a secret."""
+    return f"TIDEMARK_{str(field[0]).upper()}={value!r}: {said}" if field else said.removeprefix("Value error, ")

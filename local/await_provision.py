@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 
 from lake.domain import Domain, load_domain
 from lake.errors import TidemarkError, exit_on_error, explain
+from lake.kafka_clients import librdkafka_options
 from lake.log import Log
 from lake.raw import Raw
 from lake.registry import Registry
@@ -30,7 +31,7 @@ def await_servers(settings: Settings, wait_seconds: float) -> None:
     """Until Kafka, lake and store answer. Raises TidemarkError with the one that does not."""
     url = settings.store_url.get_secret_value()
     asked: list[Callable[[], str | None]] = [
-        lambda: health.kafka(settings.kafka_bootstrap),
+        lambda: health.kafka(librdkafka_options(settings)),
         lambda: health.reachable(settings.s3_endpoint),
         lambda: health.store(url),
     ]
@@ -39,7 +40,7 @@ def await_servers(settings: Settings, wait_seconds: float) -> None:
 
 def missing_topic(settings: Settings, domain: Domain) -> str | None:
     """Why there is nothing to read or write; None if there is."""
-    if problem := health.kafka(settings.kafka_bootstrap):
+    if problem := health.kafka(librdkafka_options(settings)):
         return problem
     log = Log(settings, domain)
     if not log.exists():

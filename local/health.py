@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import redis
@@ -14,9 +16,10 @@ _silent.setLevel(logging.CRITICAL + 1)
 _REPLY_SECONDS = 2.0
 
 
-def kafka(bootstrap: str) -> str | None:
-    """A metadata request that names at least one broker."""
-    client = AdminClient({"bootstrap.servers": bootstrap}, logger=_silent)
+def kafka(options: Mapping[str, Any]) -> str | None:
+    """A metadata request that names at least one broker; `options` are librdkafka's."""
+    bootstrap = options["bootstrap.servers"]
+    client = AdminClient(dict(options), logger=_silent)
     try:
         brokers = client.list_topics(timeout=_REPLY_SECONDS).brokers
     except KafkaException as error:

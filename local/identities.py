@@ -31,9 +31,9 @@ def create_identities(settings: Settings, folder: Path) -> None:
         secure=endpoint.scheme == "https",
     )
     for each in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        access_key, secret_key = (_read(each / key).strip() for key in KEYS)
+        access_key, secret_key = (read_text(each / key, *KEYS, POLICY).strip() for key in KEYS)
         try:
-            policy = json.loads(_read(each / POLICY))
+            policy = json.loads(read_text(each / POLICY, *KEYS, POLICY))
         except ValueError as error:
             raise BadSettings(f"{each / POLICY} is no JSON document: {error}") from None
         try:
@@ -48,9 +48,9 @@ def create_identities(settings: Settings, folder: Path) -> None:
         print(f"identity {each.name}: its keys and its policy are there", file=sys.stderr)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path, *names: str) -> str:
+    """A file of a folder that is to hold `names`. Raises BadSettings."""
     try:
         return path.read_text()
     except OSError as error:
-        wanted = ", ".join((*KEYS, POLICY))
-        raise BadSettings(f"{path}: {error.strerror}; an identity is a folder with {wanted}") from None
+        raise BadSettings(f"{path}: {error.strerror}; expected a folder with {', '.join(names)}") from None

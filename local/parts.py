@@ -74,7 +74,7 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
             [*_kafka_java(tools), "kafka.Kafka", str(kafka / "server.properties")],
             {"kafka": ports.kafka, "kafka_controller": ports.kafka_controller},
             lambda: _prepare_kafka(kafka, ports, tools),
-            lambda: health.kafka(bootstrap),
+            lambda: health.kafka({"bootstrap.servers": bootstrap}),
             bootstrap,
         ),
         Part(

@@ -20,6 +20,7 @@ from lake.settings import Settings, load_settings
 from lake.tables import open_table
 from local.await_provision import await_servers
 from local.identities import create_identities
+from local.kafka_users import create_users
 
 
 def provision(settings: Settings, domain: Domain, restoring: bool = False) -> None:
@@ -77,6 +78,7 @@ def create_bucket(settings: Settings) -> None:
 def main(
     domain: Annotated[list[str], typer.Option(help="A domain that runs; may be given again.")],
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for the servers.")] = 60,
+    users: Annotated[Path | None, typer.Option(help="A folder of Kafka's users with passwords and rights.")] = None,
     identities: Annotated[Path | None, typer.Option(help="A folder of identities with keys and policies.")] = None,
     restore: Annotated[bool, typer.Option("--restore", help="Let new topics go on where an old raw ends.")] = False,
 ) -> None:
@@ -84,6 +86,8 @@ def main(
     with exit_on_error():
         settings = load_settings()
         await_servers(settings, wait_seconds)
+        if users is not None:
+            create_users(settings, users)
         create_bucket(settings)
         if identities is not None:
             create_identities(settings, identities)

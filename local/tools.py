@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -30,6 +31,10 @@ FLINK_SHA256 = "cd84a0117068a23f5a8c1a471b1c44a734906b1a34fc129aa93425827b25c977
 """Of the lines "<sha256>  <name>" of its jars, sorted by name."""
 HELM_VERSION = "v3.22.0"
 KUBECONFORM_VERSION = "v0.7.0"
+KUBE_SCORE_VERSION = "v1.20.0"
+CHECKOV_VERSION = "3.3.30"
+STATSD_EXPORTER_VERSION = "v0.31.0"
+JMX_EXPORTER_VERSION = "1.0.1"
 KUBERNETES_VERSION = "1.34.0"
 """What the chart is rendered for where no cluster is asked."""
 
@@ -119,6 +124,12 @@ def require(program: str) -> str:
     raise ToolMissing(f"{program} is not on PATH: `make doctor` says how to get it")
 
 
+def find_uv() -> str:
+    """The uv that `make` uses. Raises ToolMissing."""
+    cached = sorted(map(str, cache_dir().glob("uv-*/bin/uv")))
+    return shutil.which("uv") or (cached[-1] if cached else require("uv"))
+
+
 def _build_kafka(into: Path) -> None:
     _copy_jars(ROOT / "local/kafka/pom.xml", into)
 
@@ -187,6 +198,25 @@ def _build_kubeconform(into: Path) -> None:
     _go_install(f"github.com/yannh/kubeconform/cmd/kubeconform@{KUBECONFORM_VERSION}", into)
 
 
+def _build_statsd_exporter(into: Path) -> None:
+    _go_install(f"github.com/prometheus/statsd_exporter@{STATSD_EXPORTER_VERSION}", into, "-ldflags", "-s -w")
+
+
+def _build_jmx_exporter(into: Path) -> None:
+    _copy_jars(ROOT / "local/kafka/exporter.pom.xml", into)
+
+
+def _build_kube_score(into: Path) -> None:
+    _go_install(f"github.com/zegl/kube-score/cmd/kube-score@{KUBE_SCORE_VERSION}", into)
+
+
+def _build_checkov(into: Path) -> None:
+    uv, fix = find_uv(), "check that PyPI (UV_DEFAULT_INDEX) can be reached"
+    run([uv, "venv", "--clear", "--relocatable", "--python", sys.executable, str(into)], fix)
+    python, wanted = into / "bin/python", ROOT / "local/checkov/requirements.txt"
+    run([uv, "pip", "install", "--compile-bytecode", "--python", str(python), "-r", str(wanted)], fix)
+
+
 def _go_install(module: str, into: Path, *options: str) -> None:
     run(
         [require("go"), "install", *options, module],
@@ -223,6 +253,10 @@ def _pyspark_jars() -> Path:
     return Path(spec.origin).parent / "jars"
 
 
+def _python() -> str:
+    return f"py{sys.version_info.major}{sys.version_info.minor}"
+
+
 def _digest(*paths: Path) -> str:
     """A short hash of the files' contents; of a directory, the names in it."""
     digest = hashlib.sha256()
@@ -245,5 +279,15 @@ RECIPES: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
     "flink": (lambda: f"flink-{FLINK_VERSION}-{_digest(ROOT / 'local/flink/pom.xml')}", _build_flink),
     "helm": (lambda: f"helm-{HELM_VERSION}", _build_helm),
     "kubeconform": (lambda: f"kubeconform-{KUBECONFORM_VERSION}", _build_kubeconform),
+    "statsd-exporter": (lambda: f"statsd-exporter-{STATSD_EXPORTER_VERSION}", _build_statsd_exporter),
+    "jmx-exporter": (
+        lambda: f"jmx-exporter-{JMX_EXPORTER_VERSION}-{_digest(ROOT / 'local/kafka/exporter.pom.xml')}",
+        _build_jmx_exporter,
+    ),
+    "kube-score": (lambda: f"kube-score-{KUBE_SCORE_VERSION}", _build_kube_score),
+    "checkov": (
+        lambda: f"checkov-{CHECKOV_VERSION}-{_digest(ROOT / 'local/checkov/requirements.txt')}-{_python()}",
+        _build_checkov,
+    ),
 }
-"""Each tool's name in the cache, and what fills it. Helm and kubeconform are what tests of the chart need."""
+"""Each tool's name in the cache, and what fills it. From Helm on they are what the chart's images and tests need."""

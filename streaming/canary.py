@@ -19,6 +19,7 @@ from lake.cuts import Cut
 from lake.domain import Domain, load_domain
 from lake.errors import exit_on_error
 from lake.heads import Heads
+from lake.kafka_clients import librdkafka_options
 from lake.log import CANARY_HEADER
 from lake.parse import MARKER_HEADER
 from lake.settings import Settings, load_settings
@@ -44,7 +45,7 @@ class Canary:
         self._watch = TopicWatch(settings, domain.topic)
         self._producer: Any = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **librdkafka_options(settings),
                 "enable.idempotence": True,
                 "linger.ms": 0,
                 "message.timeout.ms": _ACKNOWLEDGED_SECONDS * 1000,

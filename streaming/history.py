@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from lake.cuts import from_ms
 from lake.domain import Domain
+from lake.kafka_clients import GROUP, librdkafka_options
 from lake.raw import Raw
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
@@ -42,7 +43,7 @@ class History:
 
     def _first(self, partition: int, since_ms: int) -> tuple[int, int]:
         """(the first offset that the log has of the time or after it, the first that it has at all)."""
-        consumer: Any = Consumer({"bootstrap.servers": self._settings.kafka_bootstrap, "group.id": "tidemark"})
+        consumer: Any = Consumer({**librdkafka_options(self._settings), "group.id": GROUP})
         with closing(consumer):
             asked = TopicPartition(self._domain.topic, partition, max(since_ms, 0))
             begin, end = consumer.get_watermark_offsets(asked, timeout=_REQUEST_SECONDS)

@@ -146,7 +146,7 @@ class Import:
     def _send_all(self, checkpoint: Checkpoint, already: set[int], topic: Topic, stop: threading.Event) -> None:
         # What is not acknowledged before a successor may begin must never be sent later.
         timeout_ms = int((QUIET_SECONDS - CHECKPOINT_SECONDS) * 1000)
-        producer = EventProducer(self._settings.kafka_bootstrap, topic.name, message_timeout_ms=timeout_ms)
+        producer = EventProducer(self._settings, topic.name, message_timeout_ms=timeout_ms)
         said = saved = time.monotonic()
         numbered = enumerate(values(self._source, self._reading, self._domain))
         for chunk in _chunks(islice(numbered, checkpoint.records, None)):

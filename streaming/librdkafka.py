@@ -128,6 +128,10 @@ class Consumer:
                 _consumer_close(client)
                 _destroy(client)
 
+    def __del__(self) -> None:
+        """One that is forgotten would go on with its threads."""
+        self.close()
+
 
 def _check(code: int) -> None:
     if code:

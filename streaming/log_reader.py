@@ -14,6 +14,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException
 
 from lake.errors import LogTruncated, NotLogAppendTime, RetentionPassed
+from lake.kafka_clients import GROUP, librdkafka_options
 from lake.settings import Settings
 from streaming.librdkafka import Consumer
 from streaming.messages import Messages, compile_loops
@@ -56,9 +57,8 @@ class LogReader:
         compile_loops()  # not while the first records wait
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
-                # Required by the client, used for nothing: where to go on is known elsewhere.
-                "group.id": "tidemark",
+                **librdkafka_options(settings),
+                "group.id": GROUP,
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "error",

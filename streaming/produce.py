@@ -21,8 +21,9 @@ from confluent_kafka import Producer
 
 from lake.domain import load_domain
 from lake.errors import BadDomain, TidemarkError, exit_on_error
+from lake.kafka_clients import librdkafka_options
 from lake.log import MAX_MESSAGE_BYTES, MAX_VALUE_BYTES
-from lake.settings import load_settings
+from lake.settings import Settings, load_settings
 from streaming.events.documents import document_events
 from streaming.events.hashtags import hashtag_events
 from streaming.events.plates import plate_events
@@ -59,15 +60,15 @@ class ValueTooLarge(TidemarkError):
 class EventProducer:
     """An idempotent producer of one topic that can write down what was acknowledged. Close it to flush."""
 
-    def __init__(self, bootstrap: str, topic: str, ledger: IO[str] | None = None, **options: object) -> None:
-        self._topic, self._bootstrap, self._ledger = topic, bootstrap, ledger
+    def __init__(self, settings: Settings, topic: str, ledger: IO[str] | None = None, **options: object) -> None:
+        self._topic, self._bootstrap, self._ledger = topic, settings.kafka_bootstrap, ledger
         self.positions: dict[int, int] = {}
         """For each partition that was sent to, the offset after the last acknowledged record."""
         self._failure: str | None = None
         self._reports: dict[str, Callable[[Any, Any], None]] = {}
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka_options(settings),
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",
@@ -212,7 +213,7 @@ def main(
         stopped = _Stopped()
         file = ledger.open("a", buffering=1 << 20) if ledger else None
         try:
-            produce(EventProducer(settings.kafka_bootstrap, topic.name, file), records, count, rate, stopped)
+            produce(EventProducer(settings, topic.name, file), records, count, rate, stopped)
         finally:
             if file:
                 file.close()

@@ -65,7 +65,7 @@ def push(settings: Settings, domain: Domain, files: list[Path]) -> Iterator[Push
             raise BadFile(f"'{path}' is no file here; give the paths of files, not of folders")
     topic = find_topic(settings, domain.topic)
     client = _client(settings)
-    producer = EventProducer(settings.kafka_bootstrap, topic.name)
+    producer = EventProducer(settings, topic.name)
     for path in files:
         try:
             sha256, size, is_new = _store(client, settings.bucket, path)

@@ -134,7 +134,7 @@ class Router:
             # one that was given up nothing more is accepted, so that no order is broken.
             timeout = int(self._grace_seconds * 400)
             options = {"message_timeout_ms": timeout, "enable_gapless_guarantee": True}
-            producer = EventProducer(self._settings.kafka_bootstrap, topic.name, None, **options)
+            producer = EventProducer(self._settings, topic.name, None, **options)
             told, moved = time.monotonic(), False
             while not self._stop.is_set() and not any(feed.has_grown() for feed in feeds):
                 for feed in feeds:

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from lake.errors import LogRecreated, TidemarkError
+from lake.kafka_clients import librdkafka_options
 from lake.settings import Settings
 from lake.waiting import wait_until
 
@@ -52,7 +53,7 @@ class TopicWatch:
         self._bootstrap = settings.kafka_bootstrap
         self._request_seconds = request_seconds
         options = {"logger": logger} if logger else {}
-        self._admin: Any = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}, **options)
+        self._admin: Any = AdminClient(librdkafka_options(settings), **options)
 
     def now(self, expected_id: str | None = None) -> Topic:
         """The topic as it is. Raises LogRecreated if it is gone or is not the one with `expected_id`."""

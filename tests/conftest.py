@@ -26,6 +26,7 @@ from local.ports import Ports
 from local.provision import create_bucket
 from local.stack import Stack
 from local.tools import Tools, set_up
+from streaming.librdkafka import Consumer
 
 for _name in [name for name in os.environ if name.startswith(("TIDEMARK_", "AIRFLOW"))]:
     del os.environ[_name]  # settings of a demo that the developer runs
@@ -58,7 +59,11 @@ def stack(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         stack.up(SERVERS)
         yield stack
     finally:
-        gc.collect()  # clients that tests have left would complain of the servers' end
+        # Clients that tests have left, such as those in a failed one's traceback, would complain of the servers' end.
+        gc.collect()
+        for each in gc.get_objects():
+            if isinstance(each, Consumer):
+                each.close()
         stack.stop()
 
 

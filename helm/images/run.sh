@@ -6,6 +6,10 @@ set -eu
 spark=$(python -c 'import importlib.util as util, pathlib; print(pathlib.Path(util.find_spec("pyspark").origin).parent)')
 cd /tmp
 set --
+if [ -n "${TIDEMARK_CA_FILE:-}" ]; then
+  trust=$(python -m jobs.trust_store "$TIDEMARK_CA_FILE" /tmp/trust.p12)
+  set -- $trust # none of these options has a space
+fi
 count=0
 # Variables rather than a list: an option may have spaces.
 while eval "[ -n \"\${SPARK_JAVA_OPT_$count+set}\" ]"; do

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import redis
 
 from lake.errors import TidemarkError
 from local.cache import cache_dir, entry
-from local.tools import require, run
+from local.tools import find_uv, require, run
 from tests.bench.speed_events import SpeedEvents
 from tests.bench.speed_run import ArmFailed
 from tests.bench.speed_stream import Stream, answer_keys
@@ -58,7 +57,7 @@ class Environment:
             raise ArmFailed(f"its packages cannot be had: {error}") from error
 
     def _fetch(self, into: Path) -> None:
-        uv, python = _uv(), into / "python"
+        uv, python = find_uv(), into / "python"
         # Relocatable, since it is made beside its place and then moved.
         run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(python)], "see what uv says")
         told = ["--python", str(python / "bin/python"), "-r", str(self._packages)]
@@ -136,12 +135,6 @@ def _client(stream: Stream) -> redis.Redis:
 def _row(text: bytes) -> tuple[str, str, int]:
     kind, name, at = text.decode().split("|")
     return kind, name, int(at)
-
-
-def _uv() -> str:
-    """The one that `make` uses. Raises ToolMissing."""
-    cached = sorted(map(str, cache_dir().glob("uv-*/bin/uv")))
-    return shutil.which("uv") or (cached[-1] if cached else require("uv"))
 
 
 BEAM = ScriptArm("Beam, an element an event", "stock_beam.py", Environment())

@@ -1,4 +1,4 @@
-"""A release for all cluster tests, installed once; without a KUBECONFIG they skip and say so."""
+"""A release for all cluster tests: the chart of the version before, upgraded. Without a KUBECONFIG they skip."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.release import Release, run
+from tests.cluster.release import Release, previous_chart
 
 NAMESPACE = "tidemark-test"
 KEEP = "TIDEMARK_KEEP_RELEASE"
-_TOLD: dict[str, Any] = {}
+_TOLD: dict[str, Any] = {"pods": 0, "seconds": {}, "memory_mib": {}, "faults": 0, "mismatches": 0, "verifications": 0}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("KUBECONFIG"):
         skip = pytest.mark.skip(reason="no KUBECONFIG names a cluster to install on")
         for item in items:
-            if "tests/cluster/" in item.nodeid or "cluster" in item.path.parts:
+            if "cluster" in item.path.parts:
                 item.add_marker(skip)
 
 
@@ -32,23 +32,57 @@ def told() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def release(told: dict[str, Any]) -> Iterator[Release]:
-    """The small profile, all pods ready, in a namespace that admits restricted pods alone."""
+def installed(told: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """The small profile by the chart of the version before, which has taken in events."""
     release = Release("tidemark", NAMESPACE)
-    begun = time.monotonic()
-    if not run("kubectl", "get", "namespace", NAMESPACE, "--ignore-not-found"):
-        run("kubectl", "create", "namespace", NAMESPACE)
-    run("kubectl", "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-    told["install_seconds"] = round(release.put(), 1)
-    told["pods"] = len(release.pods())
-    told["faults"] = told["mismatches"] = 0
+    release.delete()  # what an earlier run may have left
+    release.create_namespace()
+    # The images of that version may be gone; its chart runs today's.
+    chart = previous_chart(tmp_path_factory.mktemp("previous"))
+    told["seconds"]["install_previous"] = round(release.put(chart=chart), 1)
     yield release
-    told["seconds"] = round(time.monotonic() - begun, 1)
     if not os.environ.get(KEEP):
-        release.helm("uninstall", release.name, "--wait")
-        run("kubectl", "delete", "namespace", NAMESPACE, "--wait=true", seconds=600)
+        release.delete()
+
+
+@pytest.fixture(scope="session")
+def before(installed: Release) -> dict[str, Any]:
+    """What was there before the upgrade: Secrets, and what a verification found."""
+    return {"secrets": installed.secrets(), "verified": installed.verify()}
+
+
+@pytest.fixture(scope="session")
+def release(installed: Release, before: dict[str, Any], told: dict[str, Any]) -> Release:
+    """The same, upgraded to this chart, all pods ready, in a namespace that admits restricted pods alone."""
+    told["seconds"]["upgrade"] = round(installed.put(), 1)
+    told["pods"] = len(installed.pods())
+    told["memory_mib"]["small_profile"] = installed.memory_mib()
+    return installed
+
+
+@pytest.fixture
+def verified(release: Release, told: dict[str, Any]) -> Any:
+    """verified(): the numbers of the release are right now; what was found."""
+    return lambda: check(release, told)
+
+
+def check(release: Release, told: dict[str, Any]) -> dict[str, Any]:
+    """Raises AssertionError with the problems where any number is not that of a recompute from raw."""
+    found = release.verify()
+    told["verifications"] += 1
+    told["mismatches"] += found["mismatches"]
+    assert found["ok"], found
+    assert found["rows_compared"] > 0
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _wall_time(told: dict[str, Any]) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    told["seconds"]["all"] = round(time.monotonic() - begun, 1)
 
 
 def pytest_unconfigure() -> None:
-    if _TOLD:
+    if _TOLD["pods"]:
         print(json.dumps(_TOLD))

@@ -108,7 +108,7 @@ class Platform:
 
     def visit(self, seconds: float) -> None:
         """Events for so long: new ones, some sent again soon or late, some sent again changed, some bad."""
-        producer = EventProducer(self.sandbox.settings.kafka_bootstrap, self.sandbox.domain.topic)
+        producer = EventProducer(self.sandbox.settings, self.sandbox.domain.topic)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for _ in range(20):

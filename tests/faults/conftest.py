@@ -95,7 +95,7 @@ def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
 def _send_at_the_limit(sandbox, ledger: Path) -> None:
     """Events whose values have the largest size allowed, and one byte less."""
     with ledger.open("w") as file:
-        producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic, file)
+        producer = EventProducer(sandbox.settings, sandbox.domain.topic, file)
         for number, size in enumerate([MAX_VALUE_BYTES, MAX_VALUE_BYTES - 1] * 3):
             event = {"event_id": f"large-{number}", "event_type": "order", "event_time": 1_795_000_000_000}
             event |= {"user_id": f"u{number}", "country": "XL", "amount": "1.00", "note": ""}

@@ -45,8 +45,23 @@ _SWITCHES = {
         "airflow.triggerer.enabled=false",
         "networkPolicy.enabled=false",
     ),
+    "narrow": ("networkPolicy.egressTo[0].ipBlock.cidr=192.0.2.0/24", "domains.run={shop,stocks}"),
     "placed": ("scheduling.nodeSelector.pool=lake", "scheduling.priorityClassName=high", "images.pullSecrets={login}"),
+    "tls": ("tls.enabled=true", "domains.run={shop,plates}", "producer.enabled=true"),
+    "tls-of-ones-own": (
+        *("tls.enabled=true", "tls.existingSecret=servers", "tls.commonName=tide"),
+        "kafka.existingSecrets.lander=lander-user",
+    ),
+    "external-kafka-with-users": (
+        *("kafka.enabled=false", "kafka.external.bootstrap=broker-1:9092", "kafka.external.securityProtocol=SASL_SSL"),
+        *("kafka.external.saslMechanism=SCRAM-SHA-256", "kafka.existingSecret=kafka-user", "tls.caSecret=company-ca"),
+    ),
     "monitored": ("monitoring.serviceMonitor=true", "monitoring.prometheusRule=true"),
+    "exporters": ("monitoring.serviceMonitor=true", "monitoring.exporters=true"),
+    "exporters-with-tls": (
+        *("monitoring.serviceMonitor=true", "monitoring.exporters=true", "tls.enabled=true"),
+        "airflow.executor=KubernetesExecutor",
+    ),
 }
 CASES = PROFILES | {
     name: tuple(option for value in values for option in ("--set", value)) for name, values in _SWITCHES.items()

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import yaml
 
-from local.tools import KAFKA_VERSION, ROOT
+from local.tools import CHECKOV_VERSION, JMX_EXPORTER_VERSION, KAFKA_VERSION, ROOT
 from tests.helm.chart import CHART
 
 IMAGES = ROOT / "helm" / "images"
@@ -69,6 +69,13 @@ def test_brokers_and_the_tool_that_asks_the_quorum_are_of_one_version() -> None:
         for each in pom.iterfind(".//m:dependency", space)
     }
     assert versions["kafka-tools"] == versions["kafka_2.13"] == KAFKA_VERSION
+
+
+def test_a_tool_is_kept_under_the_version_that_it_has() -> None:
+    pom = ElementTree.parse(ROOT / "local/kafka/exporter.pom.xml")
+    found = [each.text for each in pom.iterfind(".//{*}dependency/{*}version")]
+    assert found == [JMX_EXPORTER_VERSION]
+    assert f"checkov=={CHECKOV_VERSION}\n" in (ROOT / "local/checkov/requirements.txt").read_text()
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> list[str]:

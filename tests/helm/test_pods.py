@@ -65,8 +65,8 @@ def test_a_container_says_what_it_needs_and_what_it_may_use(pod: Pod) -> None:
     if pod.is_template and "/worker.yaml" not in pod.owner:
         return  # its maker, the operator or Spark, adds them
     for container in pod.containers:
-        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-        assert "memory" in container["resources"]["limits"]
+        assert container["resources"]["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+        assert container["resources"]["limits"].keys() == {"memory", "ephemeral-storage"}
 
 
 @every_pod
@@ -79,8 +79,12 @@ def test_an_image_is_pinned(pod: Pod) -> None:
 def test_a_server_tells_when_it_starts_serves_and_hangs(pod: Pod) -> None:
     if pod.is_template or pod.owner.startswith(_UNPROBED):
         return
-    [container] = pod.spec["containers"]
+    container, *beside = pod.spec["containers"]
     assert {"startupProbe", "livenessProbe"} <= container.keys()
+    for each in beside:  # an exporter, without which the server serves as well
+        assert each["name"] == "exporter"
+        assert "livenessProbe" in each
+        assert "readinessProbe" not in each
     ports = {port["name"] for port in container.get("ports", [])}
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = container.get(name, {})
@@ -120,12 +124,32 @@ def test_the_small_profile_and_all_jobs_that_run_at_a_time_fit_a_node_of_two_cor
     found = objects("kind")
     # Jobs are done before a slice is built; drivers and executors begin as templates, which ask for nothing.
     lasting = [pod for pod in pods(found) if not pod.is_template and not pod.owner.startswith("Job/")]
-    servers = sum(_millicores(c["resources"]["requests"]["cpu"]) for pod in lasting for c in pod.spec["containers"])
+    servers = sum(map(_asked, lasting))
     told = named(found, "ConfigMap", "tide-tidemark")["data"]
     executors = int(told["TIDEMARK_SPARK_EXECUTORS"]) * _millicores(told["TIDEMARK_SPARK_EXECUTOR_CPU"])
     at_a_time = int(named(found, "ConfigMap", "tide-tidemark-airflow")["data"]["AIRFLOW__CORE__PARALLELISM"])
     asked = servers + at_a_time * (_millicores(told["TIDEMARK_KUBERNETES_CPU"]) + executors)
     assert 500 < asked <= 2000 - _OF_THE_CLUSTER
+
+
+def test_an_upgrade_of_the_small_profile_fits_a_node_of_two_cores() -> None:
+    """Or new pods would wait for room that old ones have, which leave only when new ones serve."""
+    found = objects("kind")
+    all_pods = {pod.owner: pod for pod in pods(found) if not pod.is_template}
+    deployments = [each for each in found if each["kind"] == "Deployment"]
+    twice = [each for each in deployments if each["spec"].get("strategy", {}).get("type") != "Recreate"]
+    surge = sum(_asked(all_pods[f"Deployment/{each['metadata']['name']}"]) for each in twice)
+    assert len(twice) > 3
+    assert sum(map(_asked, all_pods.values())) + surge <= 2000 - _OF_THE_CLUSTER
+
+
+def _asked(pod: Pod) -> int:
+    """Millicores that the scheduler finds room for: an init container's are asked for the whole of a pod's life."""
+    started, serving = (
+        [_millicores(each["resources"]["requests"]["cpu"]) for each in pod.spec.get(kind, [])]
+        for kind in ("initContainers", "containers")
+    )
+    return max([*started, sum(serving)])
 
 
 def _millicores(quantity: str) -> int:

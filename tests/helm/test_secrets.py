@@ -13,7 +13,7 @@ import pytest
 from tests.helm.chart import CASES, CHART, Object, Pod, named, objects, of_kind, pods, template
 
 _GIVEN = {"lake-keys", "lander-keys", "store-url", "database", "minio-root", "airflow-keys", "tls", "login"}
-_GIVEN |= {"tidemark-postgres-external", "webhook"}
+_GIVEN |= {"tidemark-postgres-external", "webhook", "servers", "lander-user", "kafka-user", "company-ca"}
 _SECRET_WORDS = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|ACCESS_KEY|_CONN$|STORE_URL")
 _NAMES_OF_SECRETS = {"TIDEMARK_KUBERNETES_SECRET", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
 
@@ -143,3 +143,78 @@ def test_who_makes_pods_may_do_nothing_else() -> None:
         [subject] = binding["subjects"]
         assert subject["name"] == binding["roleRef"]["name"] in roles
         assert named(found, "ServiceAccount", subject["name"])["automountServiceAccountToken"] is False
+
+
+_USERS = {"airflow", "canary", "jobs", "lander", "producer", "router", "serve", "speed"}
+
+
+@pytest.mark.parametrize(
+    ("component", "user"),
+    [
+        ("lander", "lander"),
+        ("speed", "speed"),
+        ("canary", "canary"),
+        ("dashboard", "serve"),
+        ("scheduler", "airflow"),
+        ("console", "jobs"),
+        ("job", "jobs"),
+        ("test", "producer"),
+    ],
+)
+def test_a_component_has_the_password_of_its_own_user_alone(component: str, user: str) -> None:
+    [pod] = [p for p in pods(objects("tls")) if p.labels["app.kubernetes.io/component"] == component]
+    names = {name for name, key in named_keys(pod) if key == "TIDEMARK_KAFKA_PASSWORD"}
+    assert names == {f"tide-tidemark-kafka-{user}"}
+
+
+def test_a_user_may_do_what_its_programs_do_and_no_more() -> None:
+    data = named(objects("tls"), "ConfigMap", "tide-tidemark-rights")["data"]
+    topics = ["plates", "shop"]
+    read, write = {"read": topics, "write": []}, {"read": [], "write": topics}
+    both = {"read": topics, "write": topics}
+    assert {name.removesuffix(".json"): json.loads(text) for name, text in data.items()} == {
+        **dict.fromkeys(("airflow", "lander", "serve", "speed"), read),
+        **dict.fromkeys(("canary", "producer"), write),
+        **dict.fromkeys(("jobs", "router"), both),
+    }
+
+
+def test_every_user_has_a_secret_and_only_provision_sees_them_all() -> None:
+    found = objects("tls")
+    secrets = {each["metadata"]["name"] for each in of_kind(found, "Secret")}
+    users = {f"tide-tidemark-kafka-{user}" for user in _USERS}
+    assert users <= secrets
+    seers = {
+        pod.labels["app.kubernetes.io/component"]
+        for pod in pods(found)
+        if len(users & {name for name, _ in named_keys(pod)}) > 1
+    }
+    assert seers == {"provision"}
+
+
+def test_the_servers_key_is_read_by_servers_and_provision_alone() -> None:
+    found = objects("tls")
+    readers = {
+        pod.labels["app.kubernetes.io/component"]
+        for pod in pods(found)
+        for name, key in named_keys(pod)
+        if name == "tide-tidemark-tls" and key in (None, "tls.key")
+    }
+    assert readers == {"kafka", "minio", "store", "provision"}
+
+
+def test_the_servers_certificate_holds_the_names_that_clients_ask_for() -> None:
+    from cryptography import x509
+
+    keys = plain(named(objects("tls"), "Secret", "tide-tidemark-tls"))
+    certificate = x509.load_pem_x509_certificate(keys["tls.crt"].encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    hosts = set(names.get_values_for_type(x509.DNSName))
+    asked = [named(objects("tls"), "ConfigMap", "tide-tidemark")["data"]]
+    for variable in ("TIDEMARK_KAFKA_BOOTSTRAP", "TIDEMARK_S3_ENDPOINT"):
+        host = asked[0][variable].removeprefix("https://").partition(":")[0]
+        assert host in hosts
+    assert {"tide-tidemark-store.lake.svc", "*.tide-tidemark-kafka-nodes.lake.svc"} <= hosts
+    [name] = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    properties = named(objects("tls"), "ConfigMap", "tide-tidemark-kafka")["data"]["server.properties"]
+    assert f"super.users=User:{name.value}\n" in properties

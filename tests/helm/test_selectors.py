@@ -63,7 +63,7 @@ def test_every_pod_is_reached_by_its_own_rule_alone(case: str) -> None:
     for pod in pods(found):
         chosen = [each for each in policies if matches(each["spec"]["podSelector"], pod.labels)]
         assert len(chosen) == 1, pod.owner
-        assert chosen[0]["spec"]["policyTypes"] == ["Ingress"]
+        assert chosen[0]["spec"]["policyTypes"] == ["Ingress", "Egress"]
         if component(pod.labels) in _PORTLESS:
             assert chosen[0]["spec"]["ingress"] == [], pod.owner
 
@@ -144,3 +144,40 @@ def test_a_server_is_reached_by_its_clients_and_by_nobody_else(server: str, port
     assert {name for name in labels.keys() - apart if reached(found, server, port, labels[name])} == clients - apart
     stranger = {"app.kubernetes.io/component": "lander", "app.kubernetes.io/instance": "another"}
     assert not reached(found, server, port, stranger)
+
+
+_NAMES = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
+def left(case: str) -> dict[str, list]:
+    """Where each component's pods may go, beside asking for names."""
+    found = objects(case)
+    policies = {
+        pod.owner: (pod, p)
+        for pod in pods(found)
+        for p in of_kind(found, "NetworkPolicy")
+        if matches(p["spec"]["podSelector"], pod.labels)
+    }
+    assert all(_NAMES in policy["spec"]["egress"] for _, policy in policies.values())
+    return {
+        component(pod.labels): [rule for rule in policy["spec"]["egress"] if rule != _NAMES]
+        for pod, policy in policies.values()
+    }
+
+
+@pytest.mark.parametrize("case", ["default", "narrow"])
+def test_a_server_goes_nowhere_but_to_others_of_its_kind(case: str) -> None:
+    rules = left(case)
+    assert rules["store"] == rules["postgres"] == []
+    for server in ("kafka", "minio"):
+        [rule] = rules[server]
+        assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["to"]] == [server]
+
+
+def test_who_is_no_server_goes_everywhere_unless_told_where_to() -> None:
+    servers = {"store", "postgres", "kafka", "minio"}
+    assert all(rules == [{}] for name, rules in left("default").items() if name not in servers)
+    release, elsewhere = {"app.kubernetes.io/instance": "tide"}, {"ipBlock": {"cidr": "192.0.2.0/24"}}
+    told = {name: rules for name, rules in left("narrow").items() if name not in servers}
+    assert {"job", "executor", "lander", "scheduler"} <= told.keys()
+    assert all(rules == [{"to": [{"podSelector": {"matchLabels": release}}, elsewhere]}] for rules in told.values())

@@ -16,8 +16,8 @@ from tests.helm.chart import CASES, CHART, named, objects, pods, template
 
 # Read by DAGs themselves, since they shape the schedule.
 _OF_DAGS = {"TIDEMARK_SCHEDULE", "TIDEMARK_SCHEDULE_START"}
-_SECRETS = {"s3_access_key", "s3_secret_key", "store_url", "alert_webhook"}
-_OF_ONE_PROCESS = {"metrics_port", "metrics_host"}
+_SECRETS = {"s3_access_key", "s3_secret_key", "store_url", "alert_webhook", "kafka_username", "kafka_password"}
+_OF_ONE_PROCESS = {"metrics_port", "metrics_host", "kafka_certificate", "kafka_key"}
 _OF_THE_OPERATOR = {"spark_master"}
 # The chart runs the speed layer on Prism.
 _OF_FLINK = {"runner", "flink_jars_dir", "flink_master", "flink_memory"}
@@ -44,7 +44,7 @@ def test_every_variable_is_a_field_of_the_settings(case: str) -> None:
 
 
 def test_every_field_is_decided_by_the_chart_or_is_a_value_of_it() -> None:
-    decided = {name.removeprefix("TIDEMARK_").lower() for name in settings_of("default")}
+    decided = {name.removeprefix("TIDEMARK_").lower() for name in settings_of("tls")}
     allowed = set(schema()["properties"]["settings"]["properties"])
     assert decided & allowed == {"segment_seconds"}
     assert decided | allowed | _SECRETS | _OF_ONE_PROCESS | _OF_THE_OPERATOR | _OF_FLINK == FIELDS
@@ -52,7 +52,12 @@ def test_every_field_is_decided_by_the_chart_or_is_a_value_of_it() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_settings_are_ones_that_a_process_accepts(case: str) -> None:
-    read = Settings(**{name.removeprefix("TIDEMARK_").lower(): value for name, value in settings_of(case).items()})
+    values = {name.removeprefix("TIDEMARK_").lower(): value for name, value in settings_of(case).items()}
+    if values["kafka_security_protocol"].startswith("SASL"):
+        with pytest.raises(ValueError, match="kafka_password"):
+            Settings(**values)
+        values |= {"kafka_username": "out of", "kafka_password": "a Secret"}
+    read = Settings(**values)
     assert read.submit == "kubernetes"
     assert read.kubernetes_namespace == "lake"
 
@@ -109,7 +114,7 @@ def test_the_alerts_are_those_of_the_documentation() -> None:
     told = re.findall(r"^\| `([^`]+)` \| (\w*) ?\|", (ROOT / "docs/metrics.md").read_text(), re.M)
     alerts = yaml.safe_load((CHART / "alerts.yaml").read_text())
     wanted = [(expr, duration) for expr, duration in told if any(sign in expr for sign in "<>=")]
-    assert len(wanted) == 10
+    assert len(wanted) == 19
     assert [(each["expr"], each.get("for", "")) for each in alerts] == wanted
     [rule] = [each for each in objects("monitored") if each["kind"] == "PrometheusRule"]
     assert [each["expr"] for each in rule["spec"]["groups"][0]["rules"]] == [expr for expr, _ in wanted]

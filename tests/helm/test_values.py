@@ -20,6 +20,12 @@ from write_readme import README, readme, rows
     [
         ("kafka.external.bootstrap=b:9092", "kafka.enabled is true and kafka.external.bootstrap is given"),
         ("kafka.enabled=false", "give the brokers elsewhere as kafka.external.bootstrap=host:port"),
+        ("kafka.external.securityProtocol=SSL", "for this release's own brokers set tls.enabled=true instead"),
+        (
+            "kafka.enabled=false,kafka.external.bootstrap=b:9092,kafka.external.securityProtocol=SASL_SSL",
+            "nobody gives lander its password: name a Secret",
+        ),
+        ("tls.existingSecret=servers", "give tls.caSecret instead"),
         ("kafka.replicas=1", "kafka.replicationFactor is 3 with 1 brokers"),
         ("kafka.replicas=4", "use an odd one"),
         ("s3.external.endpoint=https://s3", "set minio.enabled=false to use that service"),
@@ -56,6 +62,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("images.app.tag=latest", "/images/app/tag"),
         ("images.app.digest=abc", "/images/app/digest"),
         ("jobs.spark.memory=1Gi", "/jobs/spark/memory"),
+        ("kafka.external.securityProtocol=TLS", "/kafka/external/securityProtocol"),
+        ("kafka.existingSecrets.landers=x", "'landers' not allowed"),
         ("kafka.external.bootstrap=broker", "/kafka/external/bootstrap"),
         ("airflow.executor=CeleryExecutor", "/airflow/executor"),
         ("airflow.env.PASSWORD=x", "'PASSWORD' does not match pattern"),

@@ -94,7 +94,7 @@ def test_what_kafka_forgets_too_early_is_told_and_the_command_fails(box: Sandbox
     log = Log(box.settings, box.domain)
     raw = Raw(box.settings, box.domain)
     raw.create(log.topic_id())
-    producer = EventProducer(box.settings.kafka_bootstrap, box.domain.topic)
+    producer = EventProducer(box.settings, box.domain.topic)
     for number in range(40):
         producer.send(b"k%d" % number, b"{}", "good")
     producer.close()
@@ -116,7 +116,7 @@ def test_what_kafka_forgets_too_early_is_told_and_the_command_fails(box: Sandbox
 def test_what_kafka_will_forget_soon_is_told_before_it_does(box: Sandbox) -> None:
     log = Log(box.settings, box.domain)
     Raw(box.settings, box.domain).create(log.topic_id())
-    producer = EventProducer(box.settings.kafka_bootstrap, box.domain.topic)
+    producer = EventProducer(box.settings, box.domain.topic)
     producer.send(b"k", b"{}", "good")
     producer.close()
     _keep(box, 1)

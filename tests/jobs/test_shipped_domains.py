@@ -106,7 +106,7 @@ class Shipped:
     def produce(self, count: int, seed: int) -> None:
         """So many events of each domain, spread over three hours."""
         for name, domain in self.domains.items():
-            producer = EventProducer(self.sandbox.settings.kafka_bootstrap, domain.topic)
+            producer = EventProducer(self.sandbox.settings, domain.topic)
             records = GENERATORS[name](seed, SHARES, lambda: time.time_ns() // 1_000_000, 3 * 3_600_000)
             for record in islice(records, count):
                 producer.send(*record)

@@ -30,7 +30,7 @@ def landing(make_sandbox, tmp_path: Path) -> Iterator:
 
 
 def send(sandbox, count: int) -> None:
-    producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic)
+    producer = EventProducer(sandbox.settings, sandbox.domain.topic)
     for number in range(count):
         producer.send(b"key-%d" % number, b"{}", "good")
     producer.close()

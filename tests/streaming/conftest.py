@@ -46,7 +46,7 @@ def send() -> Callable[..., None]:
     """send(sandbox, count, seed=1): that many invented events, acknowledged."""
 
     def send(sandbox, count: int, seed: int = 1) -> None:
-        producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic)
+        producer = EventProducer(sandbox.settings, sandbox.domain.topic)
         records = shop_events(seed, SHARES, lambda: time.time_ns() // 1_000_000, history_ms=600_000)
         for record in islice(records, count):
             producer.send(*record)

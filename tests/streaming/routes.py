@@ -73,7 +73,7 @@ def records(count: int, name: str) -> Iterator[Sent]:
 
 def send_records(sandbox: Sandbox, count: int) -> list[Sent]:
     """Send that many, acknowledged."""
-    producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic)
+    producer = EventProducer(sandbox.settings, sandbox.domain.topic)
     sent = list(records(count, sandbox.domain.name))
     for record in sent:
         producer.send(record.key, record.value, "good", list(record.headers))

@@ -167,7 +167,7 @@ def test_what_was_sent_is_read_back_from_raw_where_it_was_landed(sandbox, worker
     workers.start("streaming.land", sandbox)
     raw = import_log.Raw(sandbox.settings, sandbox.domain)
     raw.await_positions(Log(sandbox.settings, sandbox.domain).end(), 60)
-    producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic)
+    producer = EventProducer(sandbox.settings, sandbox.domain.topic)
     producer.send(b"u1", event(5_500), "imported", [header(mark[:16], 5_500)])
     producer.send(b"u1", event(1), "imported", [header("another", 5_600)])
     producer.close()

@@ -25,7 +25,7 @@ def one_partition(make_sandbox):
 
 
 def test_batches_cover_the_positions_between_them_and_keep_the_bytes(one_partition):
-    producer = EventProducer(one_partition.settings.kafka_bootstrap, one_partition.domain.topic)
+    producer = EventProducer(one_partition.settings, one_partition.domain.topic)
     values = [b"\x00\xff", None, b"", b"x" * 100_000]
     for value in values:
         producer.send(b"\xfe", value, "good")
@@ -62,7 +62,7 @@ def test_a_topic_with_producers_timestamps_is_refused(one_partition):
     settings, name = one_partition.settings, f"own_time_{secrets.token_hex(4)}"
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     admin.create_topics([NewTopic(name, 1, 1, config={"message.timestamp.type": "CreateTime"})])[name].result()
-    producer = EventProducer(settings.kafka_bootstrap, name)
+    producer = EventProducer(settings, name)
     producer.send(b"key", b"{}", "good")
     producer.close()
     with (

@@ -118,7 +118,7 @@ def test_on_sigterm_what_was_sent_is_acknowledged_and_in_the_ledger(sandbox, wor
 
 
 def test_a_value_at_the_limit_is_sent_and_one_byte_more_is_refused_before_sending(sandbox, read_log):
-    producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic)
+    producer = EventProducer(sandbox.settings, sandbox.domain.topic)
     for size in (MAX_VALUE_BYTES - 1, MAX_VALUE_BYTES):
         producer.send(b"user", b"x" * size, "good")
     with pytest.raises(ValueTooLarge, match=rf"{MAX_VALUE_BYTES + 1} bytes, at most {MAX_VALUE_BYTES}"):

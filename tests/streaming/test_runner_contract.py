@@ -174,7 +174,7 @@ def test_the_merged_answer_is_plain_pythons_and_bad_records_are_counted_as_such(
     sandbox, name, told = job.sandbox, job.sandbox.domain.name, Told(job.logs, until)
     ledger = tmp_path / "ledger.jsonl"
     with ledger.open("w") as file:
-        producer = EventProducer(sandbox.settings.kafka_bootstrap, sandbox.domain.topic, file)
+        producer = EventProducer(sandbox.settings, sandbox.domain.topic, file)
         for record in islice(shop_events(1, SHARES, lambda: 1_795_000_000_000, history_ms=600_000), 5_000):
             producer.send(*record)
         producer.close()

@@ -38,6 +38,14 @@ AIRFLOW__LOGGING__BASE_LOG_FOLDER: /airflow/logs
 AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK: "True"
 AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL: "30"
 AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT: "120"
+{{- if .Values.monitoring.exporters }}
+AIRFLOW__METRICS__STATSD_ON: "True"
+AIRFLOW__METRICS__STATSD_HOST: {{ include "tidemark.name" (list . "statsd") }}.{{ .Release.Namespace }}.svc
+AIRFLOW__METRICS__STATSD_PORT: "9125"
+# DAGs and tasks as labels, not as parts of names.
+AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED: "True"
+AIRFLOW__METRICS__LEGACY_NAMES_ON: "False"
+{{- end }}
 {{- if eq .Values.airflow.executor "KubernetesExecutor" }}
 AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE: {{ .Release.Namespace }}
 AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE: /etc/tidemark/worker/worker.yaml
@@ -67,7 +75,7 @@ env:
   {{- include "tidemark.secretVariable" (list "AIRFLOW__CORE__FERNET_KEY" $secret "fernet-key") | nindent 2 }}
   {{- include "tidemark.secretVariable" (list "AIRFLOW__API_AUTH__JWT_SECRET" $secret "jwt-secret") | nindent 2 }}
   {{- include "tidemark.secretVariable" (list "AIRFLOW__API__SECRET_KEY" $secret "api-secret-key") | nindent 2 }}
-  {{- include "tidemark.secretEnvironment" (list . "airflow") | nindent 2 }}
+  {{- include "tidemark.secretEnvironment" (list . "airflow" "airflow") | nindent 2 }}
   {{- with .Values.airflow.webhookSecret }}
   {{- include "tidemark.secretVariable" (list "TIDEMARK_ALERT_WEBHOOK" . "TIDEMARK_ALERT_WEBHOOK") | nindent 2 }}
   {{- end }}

@@ -1,6 +1,6 @@
 {{/* Lander, speed layer, router, canary, producer, dashboard: programs of the app's image. */}}
 
-{{/* (list $ identity): the container that waits until there is what the program reads: servers, topics, declared domains. */}}
+{{/* (list $ identity user): the container that waits until there is what the program reads: servers, topics, declared domains. */}}
 {{- define "tidemark.awaitProvision" -}}
 {{- $root := first . -}}
 - name: await-provision
@@ -42,7 +42,7 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
-{{/* (list $ component identity command): the pod of such a program. */}}
+{{/* (list $ component identity command): the pod of such a program; the component is Kafka's user, too. */}}
 {{- define "tidemark.flowPod" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -57,7 +57,7 @@ spec:
   {{- include "tidemark.podSpec" (list $root $component) | nindent 2 }}
   terminationGracePeriodSeconds: 60
   initContainers:
-    {{- include "tidemark.awaitProvision" (list $root (index . 2)) | nindent 4 }}
+    {{- include "tidemark.awaitProvision" (list $root (index . 2) $component) | nindent 4 }}
   containers:
     - name: {{ $component }}
       {{- include "tidemark.container" (list $root "app") | nindent 6 }}
@@ -72,7 +72,7 @@ spec:
               fieldPath: metadata.labels['apps.kubernetes.io/pod-index']
         {{- end }}
         {{- include "tidemark.metricsEnvironment" $root | nindent 8 }}
-        {{- include "tidemark.secretEnvironment" (list $root (index . 2)) | nindent 8 }}
+        {{- include "tidemark.secretEnvironment" (list $root (index . 2) $component) | nindent 8 }}
       ports:
         - name: metrics
           containerPort: 9100

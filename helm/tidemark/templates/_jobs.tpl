@@ -15,6 +15,7 @@ spec:
     - name: base
       {{- include "tidemark.container" (list . "app") | nindent 6 }}
       env:
+        {{- include "tidemark.kafkaEnvironment" (list . "jobs") | nindent 8 }}
         {{- include "tidemark.secretVariable" (list "TIDEMARK_STORE_URL" (include "tidemark.storeSecret" .) "TIDEMARK_STORE_URL") | nindent 8 }}
       volumeMounts:
         {{- include "tidemark.mounts" . | nindent 8 }}
@@ -41,10 +42,17 @@ spec:
   containers:
     - name: executor
       {{- include "tidemark.container" (list . "app") | nindent 6 }}
+      {{- if include "tidemark.caSecret" . }}
+      env:
+        - name: TIDEMARK_CA_FILE
+          value: /etc/tidemark/ca/ca.crt
+      {{- end }}
       volumeMounts:
         - name: tmp
           mountPath: /tmp
+        {{- include "tidemark.caMount" . | nindent 8 }}
   volumes:
     - name: tmp
       emptyDir: {}
+    {{- include "tidemark.caVolume" . | nindent 4 }}
 {{- end -}}

@@ -72,14 +72,25 @@ securityContext:
       key: {{ index . 2 }}
 {{- end -}}
 
-{{/* (list $ identity): the variables of a Tidemark process that are secrets. An identity without a name has no lake. */}}
+{{/* (list $ identity user): the variables of a Tidemark process that are secrets: of the lake's identity, of Kafka's user. No identity: no lake. */}}
 {{- define "tidemark.secretEnvironment" -}}
-{{- $root := first . -}}
-{{- with last . }}
+{{- $root := index . 0 -}}
+{{- with index . 2 }}{{ include "tidemark.kafkaEnvironment" (list $root .) }}{{ end }}
+{{- with index . 1 }}
 {{- $secret := include "tidemark.lakeSecret" (list $root .) }}
 {{ include "tidemark.secretVariable" (list "TIDEMARK_S3_ACCESS_KEY" $secret "TIDEMARK_S3_ACCESS_KEY") }}
 {{ include "tidemark.secretVariable" (list "TIDEMARK_S3_SECRET_KEY" $secret "TIDEMARK_S3_SECRET_KEY") }}
 {{ include "tidemark.secretVariable" (list "TIDEMARK_STORE_URL" (include "tidemark.storeSecret" $root) "TIDEMARK_STORE_URL") }}
+{{- end }}
+{{- end -}}
+
+{{/* (list $ user): who asks the brokers, where they ask for a name. */}}
+{{- define "tidemark.kafkaEnvironment" -}}
+{{- $root := first . -}}
+{{- if hasPrefix "SASL" (include "tidemark.kafkaProtocol" $root) }}
+{{- $secret := include "tidemark.kafkaSecret" . }}
+{{ include "tidemark.secretVariable" (list "TIDEMARK_KAFKA_USERNAME" $secret "TIDEMARK_KAFKA_USERNAME") }}
+{{ include "tidemark.secretVariable" (list "TIDEMARK_KAFKA_PASSWORD" $secret "TIDEMARK_KAFKA_PASSWORD") }}
 {{- end }}
 {{- end -}}
 
@@ -97,6 +108,25 @@ envFrom:
 - name: domains
   mountPath: /etc/tidemark/domains
   readOnly: true
+{{- include "tidemark.caMount" . }}
+{{- end -}}
+
+{{/* The certificates that a process believes, where it does not believe the system's. */}}
+{{- define "tidemark.caMount" -}}
+{{- if include "tidemark.caSecret" . }}
+- name: ca
+  mountPath: /etc/tidemark/ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "tidemark.caVolume" -}}
+{{- with include "tidemark.caSecret" . }}
+- name: ca
+  secret:
+    secretName: {{ . }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
 {{- end -}}
 
 {{- define "tidemark.volumes" -}}
@@ -105,6 +135,7 @@ envFrom:
 - name: domains
   configMap:
     name: {{ include "tidemark.name" (list . "domains") }}
+{{- include "tidemark.caVolume" . }}
 {{- end -}}
 
 {{/* A pod is made anew when what it reads at its start has changed. */}}

@@ -31,6 +31,72 @@
 {{- coalesce $own $root.Values.s3.existingSecret (include "tidemark.name" (list $root (printf "s3-%s" (last .)))) -}}
 {{- end -}}
 
+{{/* The Secret with the servers' certificate and key, and with ca.crt, which vouches for them. */}}
+{{- define "tidemark.tlsSecret" -}}
+{{- default (include "tidemark.name" (list . "tls")) .Values.tls.existingSecret -}}
+{{- end -}}
+
+{{/* The Secret whose ca.crt clients believe; empty: they believe the system's certificates. */}}
+{{- define "tidemark.caSecret" -}}
+{{- if .Values.tls.caSecret -}}
+{{ .Values.tls.caSecret }}
+{{- else if .Values.tls.enabled -}}
+{{ include "tidemark.tlsSecret" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The common name of the servers' certificate: whoever has it is a broker, or provisions. */}}
+{{- define "tidemark.serversName" -}}
+{{- default (include "tidemark.fullname" .) .Values.tls.commonName -}}
+{{- end -}}
+
+{{/* What each of Kafka's users may do with the topics of the domains that run, as JSON. */}}
+{{- define "tidemark.kafkaRights" -}}
+{{- $read := list "read" -}}
+{{- $write := list "write" -}}
+{{- $both := list "read" "write" -}}
+{{- dict "airflow" $read "canary" $write "jobs" $both "lander" $read "producer" $write "router" $both "serve" $read "speed" $read | toJson -}}
+{{- end -}}
+
+{{/* (list $ user): the Secret with the name and password of one of them. */}}
+{{- define "tidemark.kafkaSecret" -}}
+{{- $root := first . -}}
+{{- $own := index $root.Values.kafka.existingSecrets (last .) -}}
+{{- coalesce $own $root.Values.kafka.existingSecret (include "tidemark.name" (list $root (printf "kafka-%s" (last .)))) -}}
+{{- end -}}
+
+{{/* Whether this release's own brokers want users. */}}
+{{- define "tidemark.kafkaHasUsers" -}}
+{{- if and .Values.kafka.enabled .Values.tls.enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* Secrets that the values name: a JSON list of {value, name, keys}. */}}
+{{- define "tidemark.givenSecrets" -}}
+{{- $v := .Values -}}
+{{- $s3 := list "TIDEMARK_S3_ACCESS_KEY" "TIDEMARK_S3_SECRET_KEY" -}}
+{{- $kafka := list "TIDEMARK_KAFKA_USERNAME" "TIDEMARK_KAFKA_PASSWORD" -}}
+{{- $all := list
+  (dict "value" "s3.existingSecret" "name" $v.s3.existingSecret "keys" $s3)
+  (dict "value" "kafka.existingSecret" "name" $v.kafka.existingSecret "keys" $kafka)
+  (dict "value" "minio.existingSecret" "name" $v.minio.existingSecret "keys" (list "MINIO_ROOT_USER" "MINIO_ROOT_PASSWORD"))
+  (dict "value" "store.existingSecret" "name" $v.store.existingSecret "keys" (list "TIDEMARK_STORE_URL"))
+  (dict "value" "postgres.existingSecret" "name" $v.postgres.existingSecret "keys" (list "connection"))
+  (dict "value" "airflow.existingSecret" "name" $v.airflow.existingSecret "keys" (list "fernet-key" "jwt-secret" "api-secret-key" "admin-password" "passwords.json"))
+  (dict "value" "airflow.webhookSecret" "name" $v.airflow.webhookSecret "keys" (list "TIDEMARK_ALERT_WEBHOOK"))
+  (dict "value" "tls.existingSecret" "name" $v.tls.existingSecret "keys" (list "tls.crt" "tls.key" "ca.crt"))
+  (dict "value" "tls.caSecret" "name" $v.tls.caSecret "keys" (list "ca.crt"))
+-}}
+{{- range $identity, $name := $v.s3.existingSecrets -}}
+{{- $all = append $all (dict "value" (printf "s3.existingSecrets.%s" $identity) "name" $name "keys" $s3) -}}
+{{- end -}}
+{{- range $user, $name := $v.kafka.existingSecrets -}}
+{{- $all = append $all (dict "value" (printf "kafka.existingSecrets.%s" $user) "name" $name "keys" $kafka) -}}
+{{- end -}}
+{{- $given := list -}}
+{{- range $all -}}{{- if .name -}}{{- $given = append $given . -}}{{- end -}}{{- end -}}
+{{- toJson $given -}}
+{{- end -}}
+
 {{/* The identities for which this release makes keys of its MinIO's. */}}
 {{- define "tidemark.identities" -}}
 {{- $made := list -}}

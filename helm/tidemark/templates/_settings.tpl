@@ -8,9 +8,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "tidemark.kafkaProtocol" -}}
+{{- if .Values.kafka.enabled -}}
+{{ ternary "SASL_SSL" "PLAINTEXT" .Values.tls.enabled }}
+{{- else -}}
+{{ .Values.kafka.external.securityProtocol }}
+{{- end -}}
+{{- end -}}
+
 {{- define "tidemark.s3Endpoint" -}}
 {{- if .Values.minio.enabled -}}
-http://{{ include "tidemark.name" (list . "minio") }}.{{ .Release.Namespace }}.svc:9000
+{{ ternary "https" "http" .Values.tls.enabled }}://{{ include "tidemark.name" (list . "minio") }}.{{ .Release.Namespace }}.svc:9000
 {{- else -}}
 {{ .Values.s3.external.endpoint }}
 {{- end -}}
@@ -32,6 +40,11 @@ home: /tmp/tidemark
 domains_dir: /etc/tidemark/domains
 domains: {{ join "," .Values.domains.run | quote }}
 kafka_bootstrap: {{ include "tidemark.kafkaBootstrap" . }}
+kafka_security_protocol: {{ include "tidemark.kafkaProtocol" . }}
+kafka_sasl_mechanism: {{ ternary "SCRAM-SHA-512" .Values.kafka.external.saslMechanism .Values.kafka.enabled }}
+{{- if include "tidemark.caSecret" . }}
+ca_file: /etc/tidemark/ca/ca.crt
+{{- end }}
 replication_factor: {{ .Values.kafka.replicationFactor }}
 s3_endpoint: {{ include "tidemark.s3Endpoint" . }}
 s3_region: {{ .Values.s3.region | quote }}

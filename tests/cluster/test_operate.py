@@ -1,0 +1,103 @@
+"""Day two on a real cluster: scaled, keys changed, rolled back, TLS turned on, and a new cluster on the old bucket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import KEEP, check
+from tests.cluster.release import Release
+
+Verified = Callable[[], dict[str, Any]]
+
+
+def test_landers_and_readers_side_by_side_are_one_platform(release: Release, verified: Verified) -> None:
+    before = verified()["raw_records"]
+    release.put("--set", "lander.replicas=2,speed.groups=2")
+    assert {"tidemark-lander-0", "tidemark-lander-1"} <= release.pods().keys()
+    assert verified()["raw_records"] > before
+
+
+def test_rolled_back_it_goes_on(release: Release, verified: Verified) -> None:
+    before = verified()["raw_records"]
+    release.helm("rollback", release.name, "--wait", "--wait-for-jobs", "--timeout", "1200s")
+    release.await_ready()
+    assert "tidemark-lander-1" not in release.pods()
+    assert verified()["raw_records"] > before
+
+
+def test_an_identity_gets_new_keys(release: Release, verified: Verified) -> None:
+    old = release.secret("tidemark-s3-lander")
+    release.kubectl("delete", "secret", "tidemark-s3-lander")
+    release.put()
+    assert release.secret("tidemark-s3-lander")["TIDEMARK_S3_SECRET_KEY"] != old["TIDEMARK_S3_SECRET_KEY"]
+    release.kubectl("rollout", "restart", "statefulset/tidemark-lander")
+    release.kubectl("rollout", "status", "statefulset/tidemark-lander", "--timeout=300s", seconds=320)
+    before = verified()["raw_records"]
+    assert verified()["raw_records"] > before
+
+
+def test_tls_is_turned_on_by_an_upgrade_and_brokers_hold_users_to_their_topics(
+    release: Release, told: dict[str, Any], verified: Verified
+) -> None:
+    before = verified()["raw_records"]
+    told["seconds"]["turn_tls_on"] = round(release.put("--set", "tls.enabled=true"), 1)
+    settings = release.get("configmap", "--field-selector", f"metadata.name={release.name}")[0]["data"]
+    assert settings["TIDEMARK_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    assert settings["TIDEMARK_S3_ENDPOINT"].startswith("https://")
+    found = release.prove()
+    told["seconds"]["helm_test_with_tls"] = found["seconds"]
+    assert found["ok"], found["problems"]
+    assert verified()["raw_records"] > before
+
+
+@pytest.fixture(scope="module")
+def old_bucket(release: Release) -> Release:
+    """The release with all its pods gone but MinIO's: what is left of a cluster is its bucket."""
+    for kind in ("deployment", "statefulset"):
+        names = [each["metadata"]["name"] for each in release.get(kind)]
+        gone = [f"{kind}/{name}" for name in names if name != f"{release.name}-minio"]
+        release.kubectl("scale", "--replicas=0", *gone)
+    release.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=kafka", "--timeout=300s")
+    # Where policies are enforced, nobody of another namespace would reach it.
+    release.kubectl("delete", "networkpolicy", f"{release.name}-minio", "--ignore-not-found")
+    return release
+
+
+@pytest.fixture(scope="module")
+def restored(old_bucket: Release) -> Iterator[Release]:
+    other = Release("tide", f"{old_bucket.namespace}-restored")
+    other.delete()
+    other.create_namespace()
+    yield other
+    if not os.environ.get(KEEP):
+        other.delete()
+
+
+def test_a_new_cluster_on_the_old_bucket_goes_on_where_that_ended(
+    old_bucket: Release, restored: Release, told: dict[str, Any]
+) -> None:
+    keys, servers = old_bucket.secret("tidemark-minio"), old_bucket.secret("tidemark-tls")
+    restored.kubectl(
+        *("create", "secret", "generic", "old-keys"),
+        f"--from-literal=TIDEMARK_S3_ACCESS_KEY={keys['MINIO_ROOT_USER']}",
+        f"--from-literal=TIDEMARK_S3_SECRET_KEY={keys['MINIO_ROOT_PASSWORD']}",
+    )
+    restored.kubectl("create", "secret", "generic", "old-ca", f"--from-literal=ca.crt={servers['ca.crt']}")
+    lake = (
+        *("minio.enabled=false", "s3.existingSecret=old-keys", "tls.caSecret=old-ca"),
+        f"s3.external.endpoint=https://tidemark-minio.{old_bucket.namespace}.svc:9000",
+    )
+    options = tuple(option for value in lake for option in ("--set", value))
+    told["seconds"]["restore"] = round(
+        restored.put(*options, "--set", "provision.restore=true,producer.enabled=false"), 1
+    )
+    before = check(restored, told)
+    restored.put(*options)  # producers come last
+    found = restored.prove()
+    told["seconds"]["helm_test_restored"] = found["seconds"]
+    assert found["ok"], found["problems"]
+    assert check(restored, told)["raw_records"] > before["raw_records"] > 0

@@ -205,8 +205,9 @@ class Restore:
     def _advice(self) -> str:
         return (
             "Stop whoever appends, delete the topic (`python -m kafka.admin -b "
-            f"{self._settings.kafka_bootstrap} topics delete -t {self._domain.topic}`), run `tidemark restore "
-            f"{self._domain.name}` again, and let those records be sent again after it"
+            f"{self._settings.kafka_bootstrap} topics delete -t {self._domain.topic}`, with an "
+            f"administrator's options where Kafka has users), run `tidemark restore {self._domain.name}` again, and "
+            "let those records be sent again after it"
         )
 
     def _check_files(self, table: DeltaTable) -> None:

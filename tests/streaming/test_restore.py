@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError
 
 from jobs.tile import commit_tile, take_turn
 from lake import restore as steps
@@ -71,6 +72,18 @@ def intrude(sandbox, partition: int, count: int = 1) -> None:
     for number in range(count):
         producer.produce(sandbox.domain.topic, b'{"event_id": "%d"}' % number, b"k", partition)
     assert producer.flush(30) == 0
+
+
+def fill(sandbox, partition: int, count: int) -> None:
+    """Fillers from the beginning on, as a restore appends them; a topic that is new may have no leader yet."""
+    with closing(BatchClient(sandbox.settings, sandbox.domain.topic)) as client:
+
+        def appended() -> bool:
+            with suppress(RetriableError):
+                return client.append(partition, filler_batch(count, 5)) == 0
+            return False
+
+        wait_for(appended, 30)
 
 
 def stands_at(sandbox, wanted: Cut) -> None:
@@ -146,7 +159,7 @@ class Platform:
         """Events that were acknowledged, late ones and bad ones among them."""
         ledger = self.sandbox.settings.domains_dir / "ledger"
         with ledger.open("w") as file:
-            producer = EventProducer(self.sandbox.settings.kafka_bootstrap, self.sandbox.domain.topic, file)
+            producer = EventProducer(self.sandbox.settings, self.sandbox.domain.topic, file)
             clock = lambda: time.time_ns() // 1_000_000  # noqa: E731
             for record in islice(shop_events(next(self.seeds), SHARES, clock, history_ms=600_000), count):
                 producer.send(*record)
@@ -346,8 +359,7 @@ def test_records_that_came_behind_raws_end_while_the_topic_was_filled_are_refuse
     sandbox = old_raw({0: 10, 1: held} if held else {0: 10})
     Log(sandbox.settings, sandbox.domain).create_topic(append_time=False)
     if held:
-        with client_of(sandbox) as client:
-            client.append(1, filler_batch(held, 5))
+        fill(sandbox, 1, held)
     intrude(sandbox, 1, 3)
     with pytest.raises(RestoreRefused, match=rf"partition 1 holds 3 records behind offset {held} that came while"):
         restore(sandbox.settings, sandbox.domain)
@@ -377,8 +389,7 @@ def test_a_log_that_begins_where_no_run_let_it_is_refused(old_raw) -> None:
 def test_while_a_topic_is_filled_every_reader_stops_by_name(old_raw) -> None:
     sandbox = old_raw({0: 10})
     Log(sandbox.settings, sandbox.domain).create_topic(append_time=False)
-    with client_of(sandbox) as client:
-        client.append(0, filler_batch(5, 5))
+    fill(sandbox, 0, 5)
     topic = TopicWatch(sandbox.settings, sandbox.domain.topic).now()
     reader = LogReader(sandbox.settings, topic, {0: 0})
     with pytest.raises(NotLogAppendTime):
@@ -455,7 +466,3 @@ def test_without_raw_there_is_nothing_to_restore_and_nothing_is_made(make_sandbo
         with pytest.raises(RestoreRefused, match="nothing to restore"):
             attempt(sandbox.settings, sandbox.domain)
         assert not Log(sandbox.settings, sandbox.domain).exists()
-
-
-def client_of(sandbox) -> closing[BatchClient]:
-    return closing(BatchClient(sandbox.settings, sandbox.domain.topic))

@@ -6,18 +6,17 @@ the rows before it. So `positions` is what raw holds, exactly, whatever died whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
 
 from lake.cuts import EPOCH, Cut, covers, epoch_ms, format_time
 from lake.domain import Domain
-from lake.errors import LogRecreated, NotSealed, RawDamaged, RestoreRefused, TidemarkError
+from lake.errors import LogRecreated, NotSealed, RawDamaged
 from lake.headers import read_header
 from lake.parse import MARKER_HEADER
 from lake.raw_file import RawFile, group_bounds
@@ -30,10 +29,9 @@ DATE = "append_date"
 # More than any cluster has; a header that says so was written by somebody else.
 _MOST_PARTITIONS = 1_000_000
 STORED_SCHEMA = RAW_SCHEMA.append(pa.field(DATE, pa.date32()))
-_TOPIC_ID = "tidemark.topicId"
+TOPIC_ID = "tidemark.topicId"
 # A compacted file is too large to be held whole.
 _ROWS, _BYTES = 250_000, 64 << 20
-_TRIES = 10
 
 
 class Raw:
@@ -52,7 +50,7 @@ class Raw:
             mode="ignore",
             partition_by=[DATE],
             configuration={
-                _TOPIC_ID: topic_id,
+                TOPIC_ID: topic_id,
                 "delta.appendOnly": "true",
                 # partition, offset and append_time; statistics of 2 MiB values would only bloat the log.
                 "delta.dataSkippingNumIndexedCols": "3",
@@ -85,7 +83,7 @@ class Raw:
     @staticmethod
     def topic_id(table: DeltaTable) -> str:
         """The id of the topic these records came from."""
-        return table.metadata().configuration[_TOPIC_ID]
+        return table.metadata().configuration[TOPIC_ID]
 
     def positions(self, table: DeltaTable) -> Cut:
         """For each partition, the offset up to which (excluded) this version of raw holds the log."""
@@ -106,49 +104,8 @@ class Raw:
             table,
             rows.append_column(pa.field(DATE, pa.date32()), dates),
             mode="append",
-            commit_properties=_positions_of(self.topic_id(table), positions, 15),
+            commit_properties=positions_of(self.topic_id(table), positions, 15),
         )
-
-    def known_empty(self, table: DeltaTable, topic_id: str, partitions: Iterable[int]) -> Cut:
-        """How far each partition of a topic that is to follow is known to hold nothing; see `note_empty`."""
-        return {p: table.transaction_version(f"{topic_id}-{p}") or 0 for p in partitions}
-
-    def note_empty(self, topic_id: str, cut: Cut) -> None:
-        """Note that all before `cut` in another topic, which is to follow this one, stands for no event.
-
-        Raises CommitFailedError if somebody else has noted it since.
-        """
-        table = self.table()
-        table.create_write_transaction(
-            [], "append", STORED_SCHEMA, partition_by=[DATE], commit_properties=_positions_of(topic_id, cut, 15)
-        )
-
-    def follow(self, topic_id: str, positions: Cut) -> None:
-        """Go on with another topic, from `positions` on, which must be what raw holds; all in one commit.
-
-        Raises RestoreRefused if somebody has landed from the topic before.
-        """
-        failure: Exception | None = None
-        for _ in range(_TRIES):
-            table = self.table()
-            if self.topic_id(table) == topic_id:
-                return
-            if (held := self.positions(table)) != positions:
-                raise RestoreRefused(
-                    f"raw/{self._domain.name} ends at {held}, expected {positions}: somebody lands from the topic "
-                    f"{self.topic_id(table)} at this moment; stop that lander, then run this again"
-                )
-            try:
-                # Without retries of its own: whatever was committed since is looked at first.
-                table.alter.set_table_properties(
-                    {_TOPIC_ID: topic_id}, False, commit_properties=_positions_of(topic_id, positions, 0)
-                )
-            except (CommitFailedError, OSError) as error:
-                failure = error
-        if self.topic_id(self.table()) != topic_id:
-            raise TidemarkError(
-                f"raw/{self._domain.name}: {_TRIES} commits did not succeed ({failure}); run this again"
-            )
 
     def files(self, table: DeltaTable) -> list[RawFile]:
         """The data files of this version with what the log says of them, oldest records first."""
@@ -248,7 +205,7 @@ class Raw:
         )
 
 
-def _positions_of(topic_id: str, positions: Cut, retries: int) -> CommitProperties:
+def positions_of(topic_id: str, positions: Cut, retries: int) -> CommitProperties:
     """What a commit says of a topic's partitions."""
     transactions = [Transaction(f"{topic_id}-{p}", version) for p, version in positions.items()]
     return CommitProperties(app_transactions=transactions, max_commit_retries=retries)

@@ -15,9 +15,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import redis
-from kafka.errors import RetriableError
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from kafka.errors import KafkaError, RetriableError
+from pyarrow import fs
 
 from lake.batches import BatchClient
 from lake.cuts import Cut, count, covers
@@ -30,10 +34,11 @@ from lake.raw import Raw
 from lake.settings import Settings
 from lake.store import SpeedStore, stored_generations
 from lake.stored_views import stored_versions
-from lake.tables import open_table
+from lake.succession import follow, known_empty, note_empty
+from lake.tables import filesystem, open_table
 
-# A partition's fillers are deleted after so many, for they take a byte each.
-_A_ROUND = 1_000_000_000
+# After so many, over all partitions, fillers are deleted, for they take a byte each.
+_A_ROUND = 2_000_000_000
 _PAUSE_SECONDS = 1.0
 _SAY_SECONDS = 5.0
 
@@ -56,7 +61,10 @@ def restore(settings: Settings, domain: Domain, say: Callable[[str], None] = lam
 
     Raises RestoreRefused where there is no raw, or records would be lost: the message says what to do.
     """
-    return Restore(settings, domain, say).run()
+    try:
+        return Restore(settings, domain, say).run()
+    except KafkaError as error:
+        raise RestoreRefused(f"Kafka has refused, or does not answer ({error}); run this again, it goes on") from error
 
 
 class Restore:
@@ -81,6 +89,7 @@ class Restore:
         if self._log.exists() and self._log.topic_id() == self._raw.topic_id(table):
             self._forget_leftovers()
             return Restored(self._domain.name, self._log.topic_id(), wanted, is_done=False)
+        self._check_files(table)
         self._check_marts(wanted)
         partitions = max(wanted, default=-1) + 1
         self._log.create_topic(partitions, append_time=False)
@@ -91,7 +100,7 @@ class Restore:
         # An id that is unchanged proves that all of this was done to one topic.
         if self._log.topic_id() != topic_id:
             raise RestoreRefused(f"topic '{self._domain.topic}' was made anew meanwhile; run this again")
-        self._raw.follow(topic_id, wanted)
+        follow(self._raw, topic_id, wanted)
         return Restored(self._domain.name, topic_id, wanted, self._filled, time.monotonic() - begun)
 
     def _empty(self, topic_id: str, wanted: Cut) -> None:
@@ -101,9 +110,9 @@ class Restore:
             self._log.set_append_time(False)
         with closing(BatchClient(self._settings, self._domain.topic)) as client:
             while at != wanted:
-                goal = {p: min(end, at[p] + _A_ROUND) for p, end in wanted.items()}
+                goal = {p: min(end, at[p] + _A_ROUND // len(wanted)) for p, end in wanted.items()}
                 self._fill(client, at, goal)
-                self._raw.note_empty(topic_id, goal)
+                self._note(topic_id, goal)
                 self._log.delete_before(goal)
                 at = goal
             self._log.set_append_time(True)
@@ -112,7 +121,7 @@ class Restore:
 
     def _known_beginning(self, topic_id: str, wanted: Cut) -> Cut:
         """Up to where runs before this one have come; what they have not let Kafka delete is deleted now."""
-        known, begin = self._raw.known_empty(self._raw.table(), topic_id, wanted), self._log.begin()
+        known, begin = known_empty(self._raw, topic_id, wanted), self._log.begin()
         for p, offset in known.items():
             if begin[p] > offset:
                 raise RestoreRefused(
@@ -122,6 +131,15 @@ class Restore:
         if behind := {p: offset for p, offset in known.items() if begin[p] < offset}:
             self._log.delete_before(behind)
         return known
+
+    def _note(self, topic_id: str, cut: Cut) -> None:
+        try:
+            note_empty(self._raw, topic_id, cut)
+        except CommitFailedError as error:
+            raise RestoreRefused(
+                f"{self._raw.uri} was changed meanwhile ({error}), as by another restore at the same time; expected "
+                "one at a time: run this again, it goes on"
+            ) from error
 
     def _fill(self, client: BatchClient, start: Cut, goal: Cut) -> None:
         """Append fillers until each partition ends at `goal` at least, and prove that [start, goal) is nothing else.
@@ -174,9 +192,9 @@ class Restore:
 
     def _check_after(self, client: BatchClient, wanted: Cut) -> None:
         """Raise RestoreRefused if what stands behind `wanted` came before the topic was ready for it."""
-        end = self._log.end()
-        for p, start in wanted.items():
-            early = [b for b in client.read(p, start, end[p]) if b.is_filler or not b.is_append_time]
+        for p, end in self._log.end().items():
+            start = wanted.get(p, 0)
+            early = [b for b in client.read(p, start, end) if b.is_filler or not b.is_append_time]
             if early:
                 raise RestoreRefused(
                     f"topic '{self._domain.topic}' partition {p} holds {sum(b.end - b.first for b in early)} records "
@@ -187,9 +205,23 @@ class Restore:
     def _advice(self) -> str:
         return (
             "Stop whoever appends, delete the topic (`python -m kafka.admin -b "
-            f"{self._settings.kafka_bootstrap} topics delete -t {self._domain.topic}`), run `tidemark restore "
-            f"{self._domain.name}` again, and let those records be sent again after it"
+            f"{self._settings.kafka_bootstrap} topics delete -t {self._domain.topic}`, with an "
+            f"administrator's options where Kafka has users), run `tidemark restore {self._domain.name}` again, and "
+            "let those records be sent again after it"
         )
+
+    def _check_files(self, table: DeltaTable) -> None:
+        folder = self._raw.uri.removeprefix("s3://")
+        there = {
+            info.path.removeprefix(f"{folder}/")
+            for info in filesystem(self._settings).get_file_info(fs.FileSelector(folder, recursive=True))
+        }
+        missing = [file.path for file in self._raw.files(table) if unquote(file.path) not in there]
+        if missing:
+            raise RestoreRefused(
+                f"{self._raw.uri} lacks {len(missing)} of its files, as {missing[0]}: the bucket is not copied yet, "
+                "or not wholly. Copy all of it first, then run this again"
+            )
 
     def _check_marts(self, wanted: Cut) -> None:
         for version in stored_versions(self._settings, self._domain.name):

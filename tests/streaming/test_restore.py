@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,8 +21,10 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError
 
 from jobs.tile import commit_tile, take_turn
+from lake import restore as steps
 from lake.batches import BatchClient
 from lake.cuts import EPOCH, Cut, covers, from_ms, segment_start
 from lake.errors import LogRecreated, NotLogAppendTime, RestoreRefused
@@ -37,6 +39,7 @@ from lake.restore import Restore, restore
 from lake.seal import seal
 from lake.serving import Serving
 from lake.store import SpeedStore
+from lake.tables import filesystem
 from lake.verify import verify
 from local.await_provision import missing_raw, missing_topic
 from local.provision import provision
@@ -69,6 +72,18 @@ def intrude(sandbox, partition: int, count: int = 1) -> None:
     for number in range(count):
         producer.produce(sandbox.domain.topic, b'{"event_id": "%d"}' % number, b"k", partition)
     assert producer.flush(30) == 0
+
+
+def fill(sandbox, partition: int, count: int) -> None:
+    """Fillers from the beginning on, as a restore appends them; a topic that is new may have no leader yet."""
+    with closing(BatchClient(sandbox.settings, sandbox.domain.topic)) as client:
+
+        def appended() -> bool:
+            with suppress(RetriableError):
+                return client.append(partition, filler_batch(count, 5)) == 0
+            return False
+
+        wait_for(appended, 30)
 
 
 def stands_at(sandbox, wanted: Cut) -> None:
@@ -264,10 +279,10 @@ class Killed(BaseException):
 def test_a_restore_that_ends_before_or_after_any_step_is_gone_on_with_by_the_next(old_raw, monkeypatch) -> None:
     wanted = {0: 1, 2: 700}
     sandbox = old_raw(wanted)
-    for kind, name in ((Log, "add_partitions"), (Raw, "note_empty"), (Log, "delete_before"), (Raw, "follow")):
+    for place, name in ((Log, "add_partitions"), (steps, "note_empty"), (Log, "delete_before"), (steps, "follow")):
         for after in (False, True):
             with monkeypatch.context() as patched, pytest.raises(Killed):
-                patched.setattr(kind, name, killed_at(getattr(kind, name), after))
+                patched.setattr(place, name, killed_at(getattr(place, name), after))
                 restore(sandbox.settings, sandbox.domain)
     assert not restore(sandbox.settings, sandbox.domain).is_done
     stands_at(sandbox, wanted)
@@ -285,7 +300,7 @@ def killed_at(step: Callable[..., None], after: bool) -> Callable[..., None]:
 def test_the_next_record_gets_the_offset_at_which_raw_ends_in_batches_and_rounds(old_raw, monkeypatch) -> None:
     wanted = {0: 1, 1: MOST, 3: MOST + 1, 4: 3 * MOST - 1}
     sandbox = old_raw(wanted)
-    monkeypatch.setattr("lake.restore._A_ROUND", MOST + 1)
+    monkeypatch.setattr("lake.restore._A_ROUND", 4 * MOST + 4)
     done = restore(sandbox.settings, sandbox.domain)
     assert done.filled == sum(wanted.values())
     stands_at(sandbox, wanted)
@@ -339,18 +354,22 @@ def test_without_the_proof_those_records_are_lost(old_raw, monkeypatch, when) ->
     assert raw.topic_id(raw.table()) == log.topic_id()
 
 
-def test_records_that_came_behind_raws_end_too_early_are_refused_and_later_ones_are_kept(old_raw, monkeypatch) -> None:
+@pytest.mark.parametrize("held", [0, 10])
+def test_records_that_came_behind_raws_end_while_the_topic_was_filled_are_refused(old_raw, held: int) -> None:
+    sandbox = old_raw({0: 10, 1: held} if held else {0: 10})
+    Log(sandbox.settings, sandbox.domain).create_topic(append_time=False)
+    if held:
+        fill(sandbox, 1, held)
+    intrude(sandbox, 1, 3)
+    with pytest.raises(RestoreRefused, match=rf"partition 1 holds 3 records behind offset {held} that came while"):
+        restore(sandbox.settings, sandbox.domain)
+
+
+def test_records_that_came_once_the_topic_was_ready_are_kept(old_raw, monkeypatch) -> None:
     sandbox = old_raw({0: 10, 1: 10})
     log = Log(sandbox.settings, sandbox.domain)
-    log.create_topic(append_time=False)
-    with client_of(sandbox) as client:
-        client.append(1, filler_batch(10, 5))
-    intrude(sandbox, 1, 3)
-    with pytest.raises(RestoreRefused, match=r"partition 1 holds 3 records behind offset 10 that came while"):
-        restore(sandbox.settings, sandbox.domain)
-    delete_topic(sandbox)
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Raw, "follow", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(steps, "follow", killed_at(steps.follow, after=False))
         restore(sandbox.settings, sandbox.domain)
     intrude(sandbox, 1, 3)
     assert restore(sandbox.settings, sandbox.domain).is_done
@@ -370,8 +389,7 @@ def test_a_log_that_begins_where_no_run_let_it_is_refused(old_raw) -> None:
 def test_while_a_topic_is_filled_every_reader_stops_by_name(old_raw) -> None:
     sandbox = old_raw({0: 10})
     Log(sandbox.settings, sandbox.domain).create_topic(append_time=False)
-    with client_of(sandbox) as client:
-        client.append(0, filler_batch(5, 5))
+    fill(sandbox, 0, 5)
     topic = TopicWatch(sandbox.settings, sandbox.domain.topic).now()
     reader = LogReader(sandbox.settings, topic, {0: 0})
     with pytest.raises(NotLogAppendTime):
@@ -431,6 +449,16 @@ def test_a_mart_that_reaches_beyond_raw_is_refused(old_raw) -> None:
         restore(sandbox.settings, sandbox.domain)
 
 
+def test_a_raw_whose_files_are_not_all_copied_yet_is_refused(old_raw) -> None:
+    sandbox = old_raw({0: 10, 1: 10})
+    raw = Raw(sandbox.settings, sandbox.domain)
+    [file] = raw.files(raw.table())
+    filesystem(sandbox.settings).delete_file(f"{raw.uri}/{file.path}".removeprefix("s3://"))
+    with pytest.raises(RestoreRefused, match=r"lacks 1 of its files.*not copied yet"):
+        restore(sandbox.settings, sandbox.domain)
+    assert not Log(sandbox.settings, sandbox.domain).exists()
+
+
 def test_without_raw_there_is_nothing_to_restore_and_nothing_is_made(make_sandbox) -> None:
     sandbox = make_sandbox()
     delete_topic(sandbox)
@@ -438,7 +466,3 @@ def test_without_raw_there_is_nothing_to_restore_and_nothing_is_made(make_sandbo
         with pytest.raises(RestoreRefused, match="nothing to restore"):
             attempt(sandbox.settings, sandbox.domain)
         assert not Log(sandbox.settings, sandbox.domain).exists()
-
-
-def client_of(sandbox) -> closing[BatchClient]:
-    return closing(BatchClient(sandbox.settings, sandbox.domain.topic))

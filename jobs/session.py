@@ -82,8 +82,8 @@ def _properties(settings: Settings) -> dict[str, str]:
 def _java_options(settings: Settings) -> str:
     """The driver's; what executors believe they make as they start (helm/images/run.sh)."""
     options = [f"-Dlog4j2.configurationFile={LOGGING}", JVM_OPTIONS]
-    if settings.ca_file is not None:
-        options += make_trust_store(settings.ca_file, Path(tempfile.mkdtemp(prefix="tidemark-")) / "trust.p12")
+    if believed := settings.ca_bundle():
+        options += make_trust_store(Path(believed), Path(tempfile.mkdtemp(prefix="tidemark-")) / "trust.p12")
     return " ".join(options)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from lake.certificates import bundle as merged
 from lake.errors import BadSettings, exit_on_error
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
@@ -47,12 +48,12 @@ def make_trust_store(bundle: Path, store: Path) -> list[str]:
 
 
 def main(
-    bundle: Annotated[Path, typer.Argument(help="Certificates, PEM.")],
+    bundle: Annotated[Path, typer.Argument(help="Certificates, PEM, or a folder of *.crt.")],
     store: Annotated[Path, typer.Argument(help="Made anew.")],
 ) -> None:
     """Make the store, and print a JVM's options for it, one a line."""
     with exit_on_error():
-        print("\n".join(make_trust_store(bundle, store)))
+        print("\n".join(make_trust_store(merged(bundle), store)))
 
 
 if __name__ == "__main__":

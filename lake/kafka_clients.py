@@ -18,8 +18,8 @@ def librdkafka_options(settings: Settings) -> dict[str, str | int | float | bool
         return options
     options["security.protocol"] = settings.kafka_security_protocol
     if settings.kafka_security_protocol.endswith("SSL"):
-        if settings.ca_file:
-            options["ssl.ca.location"] = str(settings.ca_file)
+        if believed := settings.ca_bundle():
+            options["ssl.ca.location"] = believed
         if settings.kafka_certificate:
             options["ssl.certificate.location"] = str(settings.kafka_certificate)
             options["ssl.key.location"] = str(settings.kafka_key)
@@ -38,7 +38,7 @@ def kafka_python_options(settings: Settings) -> dict[str, object]:
     options["security_protocol"] = settings.kafka_security_protocol
     if settings.kafka_security_protocol.endswith("SSL"):
         paths = {
-            "ssl_cafile": settings.ca_file,
+            "ssl_cafile": settings.ca_bundle(),
             "ssl_certfile": settings.kafka_certificate,
             "ssl_keyfile": settings.kafka_key,
         }

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lake.certificates import bundle
 from lake.errors import BadSettings
 
 
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
     replication_factor: int = Field(1, ge=1)
 
     ca_file: Path | None = None
-    """Certificates, PEM, that vouch for Kafka, the lake and the store, instead of the system's."""
+    """Certificates, PEM, that vouch for Kafka, the lake and the store, not the system's; or a folder of *.crt."""
 
     s3_endpoint: str = "http://127.0.0.1:19000"
     s3_access_key: str = "tidemark"
@@ -134,6 +135,10 @@ class Settings(BaseSettings):
         """Whether a declared domain is among `domains`."""
         return not self.domains or domain in self.domains.split(",")
 
+    def ca_bundle(self) -> str | None:
+        """The one file in which this process finds `ca_file`'s certificates. Raises BadSettings if there are none."""
+        return str(bundle(self.ca_file)) if self.ca_file else None
+
     def table_uri(self, *parts: str) -> str:
         """The address of a Delta table, s3://bucket/a/b."""
         return "/".join([f"s3://{self.bucket}", *parts])
@@ -165,10 +170,8 @@ def load_settings() -> Settings:
 
 def trust(settings: Settings) -> None:
     """Have this process's clients believe `ca_file`: those of the lake and the store look where OpenSSL's do."""
-    if settings.ca_file is not None:
-        if not settings.ca_file.is_file():
-            raise BadSettings(f"TIDEMARK_CA_FILE={settings.ca_file}: no such file; expected certificates, PEM")
-        os.environ["SSL_CERT_FILE"] = str(settings.ca_file)
+    if believed := settings.ca_bundle():
+        os.environ["SSL_CERT_FILE"] = believed
 
 
 def _problem(field: tuple[int | str, ...], value: object, said: str) -> str:

@@ -91,5 +91,5 @@ def filesystem(settings: Settings) -> fs.FileSystem:
         scheme=scheme,
         region=settings.s3_region,
         force_virtual_addressing=not settings.s3_path_style,
-        tls_ca_file_path=str(settings.ca_file) if settings.ca_file else None,
+        tls_ca_file_path=settings.ca_bundle(),
     )

@@ -91,7 +91,8 @@ def test_a_new_cluster_on_the_old_bucket_goes_on_where_that_ended(
         *("minio.enabled=false", "s3.existingSecret=old-keys", "tls.caSecret=old-ca"),
         f"s3.external.endpoint=https://tidemark-minio.{old_bucket.namespace}.svc:9000",
     )
-    options = tuple(option for value in lake for option in ("--set", value))
+    brokers = ("tls.enabled=true", "kafka.replicas=3", "kafka.replicationFactor=3")
+    options = tuple(option for value in (*lake, *brokers) for option in ("--set", value))
     told["seconds"]["restore"] = round(
         restored.put(*options, "--set", "provision.restore=true,producer.enabled=false"), 1
     )

@@ -15,8 +15,10 @@ import redis
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable, write_deltalake
+from pyarrow.fs import FileSelector, FileType
 from pydantic import SecretStr
 
+from jobs.trust_store import make_trust_store
 from lake.domain import load_domain
 from lake.errors import BadSettings
 from lake.kafka_clients import librdkafka_options
@@ -150,12 +152,33 @@ def test_a_right_that_there_is_not_is_refused(servers: SecureServers, tmp_path: 
         create_users(servers.provision, tmp_path)
 
 
+def test_a_folder_of_certificates_is_believed_as_one_file_is(servers: SecureServers, tmp_path: Path) -> None:
+    real = servers.provision.ca_file
+    assert real is not None
+    (tmp_path / "1.crt").write_text(real.read_text())
+    (tmp_path / "0.crt").write_text(_of_another_authority(tmp_path))
+    lander = servers.as_user("lander", ca_file=tmp_path)
+    assert health.kafka(librdkafka_options(lander)) is None
+    assert Log(lander, SHOP).end()
+    assert filesystem(lander).get_file_info("secure").type == FileType.Directory
+    assert len(make_trust_store(Path(str(lander.ca_bundle())), tmp_path / "trust.p12")) == 3
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only/0.crt").write_text((tmp_path / "0.crt").read_text())
+    assert health.kafka(librdkafka_options(servers.as_user("lander", ca_file=tmp_path / "only")))
+
+
+def _of_another_authority(folder: Path) -> str:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=another"]
+    subprocess.run([*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
+    return (folder / "crt").read_text()
+
+
 def test_every_client_of_the_lake_believes_the_ca_file(servers: SecureServers) -> None:
     settings = servers.provision
     uri = settings.table_uri("probe")
     write_deltalake(uri, pa.table({"n": [1, 2]}), storage_options=settings.storage_options())
     assert DeltaTable(uri, storage_options=settings.storage_options()).to_pyarrow_table().num_rows == 2
-    paths = filesystem(settings).get_file_info(_below("secure/probe"))
+    paths = filesystem(settings).get_file_info(FileSelector("secure/probe", recursive=True))
     assert any(info.path.endswith(".parquet") for info in paths)
     assert health.reachable(settings.s3_endpoint) is None
 
@@ -179,8 +202,9 @@ def test_sparks_driver_believes_the_ca_file(servers: SecureServers) -> None:
         "print('rows', spark.read.format('delta').load(uri).count())\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+    assert settings.ca_file is not None
     environment |= {
-        "TIDEMARK_CA_FILE": str(settings.ca_file),
+        "TIDEMARK_CA_FILE": str(settings.ca_file.parent),  # with what else is there: the servers' own
         "TIDEMARK_S3_ENDPOINT": settings.s3_endpoint,
         "TIDEMARK_S3_ACCESS_KEY": settings.s3_access_key,
         "TIDEMARK_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
@@ -203,6 +227,7 @@ def test_clients_options_name_no_secret_where_brokers_want_none(settings: Settin
         ({"TIDEMARK_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "give kafka_username and kafka_password"),
         ({"TIDEMARK_KAFKA_KEY": "/tmp/key"}, "belong together"),
         ({"TIDEMARK_CA_FILE": "/nowhere/ca.crt"}, "/nowhere/ca.crt: no such file"),
+        ({"TIDEMARK_CA_FILE": "."}, r"or a folder with some in \*\.crt"),
     ],
 )
 def test_half_an_identity_is_refused_in_a_sentence(
@@ -213,12 +238,6 @@ def test_half_an_identity_is_refused_in_a_sentence(
         monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings, match=told):
         load_settings()
-
-
-def _below(path: str) -> object:
-    from pyarrow.fs import FileSelector
-
-    return FileSelector(path, recursive=True)
 
 
 def test_an_administrator_by_certificate_is_a_super_user(servers: SecureServers) -> None:

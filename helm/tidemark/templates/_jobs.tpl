@@ -42,10 +42,10 @@ spec:
   containers:
     - name: executor
       {{- include "tidemark.container" (list . "app") | nindent 6 }}
-      {{- if include "tidemark.caSecret" . }}
+      {{- if include "tidemark.caSecrets" . | fromJsonArray }}
       env:
         - name: TIDEMARK_CA_FILE
-          value: /etc/tidemark/ca/ca.crt
+          value: /etc/tidemark/ca
       {{- end }}
       volumeMounts:
         - name: tmp

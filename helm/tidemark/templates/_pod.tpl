@@ -113,7 +113,7 @@ envFrom:
 
 {{/* The certificates that a process believes, where it does not believe the system's. */}}
 {{- define "tidemark.caMount" -}}
-{{- if include "tidemark.caSecret" . }}
+{{- if include "tidemark.caSecrets" . | fromJsonArray }}
 - name: ca
   mountPath: /etc/tidemark/ca
   readOnly: true
@@ -121,11 +121,15 @@ envFrom:
 {{- end -}}
 
 {{- define "tidemark.caVolume" -}}
-{{- with include "tidemark.caSecret" . }}
+{{- with include "tidemark.caSecrets" . | fromJsonArray }}
 - name: ca
-  secret:
-    secretName: {{ . }}
-    items: [{key: ca.crt, path: ca.crt}]
+  projected:
+    sources:
+      {{- range $number, $secret := . }}
+      - secret:
+          name: {{ $secret }}
+          items: [{key: ca.crt, path: {{ $number }}.crt}]
+      {{- end }}
 {{- end }}
 {{- end -}}
 

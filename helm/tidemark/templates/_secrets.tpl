@@ -36,13 +36,10 @@
 {{- default (include "tidemark.name" (list . "tls")) .Values.tls.existingSecret -}}
 {{- end -}}
 
-{{/* The Secret whose ca.crt clients believe; empty: they believe the system's certificates. */}}
-{{- define "tidemark.caSecret" -}}
-{{- if .Values.tls.caSecret -}}
-{{ .Values.tls.caSecret }}
-{{- else if .Values.tls.enabled -}}
-{{ include "tidemark.tlsSecret" . }}
-{{- end -}}
+{{/* The Secrets whose ca.crt clients believe, a JSON list; none: they believe the system's certificates. */}}
+{{- define "tidemark.caSecrets" -}}
+{{- $own := .Values.tls.enabled | ternary (list (include "tidemark.tlsSecret" .)) list -}}
+{{- concat $own (.Values.tls.caSecret | empty | ternary list (list .Values.tls.caSecret)) | toJson -}}
 {{- end -}}
 
 {{/* The common name of the servers' certificate: whoever has it is a broker, or provisions. */}}

@@ -42,8 +42,8 @@ domains: {{ join "," .Values.domains.run | quote }}
 kafka_bootstrap: {{ include "tidemark.kafkaBootstrap" . }}
 kafka_security_protocol: {{ include "tidemark.kafkaProtocol" . }}
 kafka_sasl_mechanism: {{ ternary "SCRAM-SHA-512" .Values.kafka.external.saslMechanism .Values.kafka.enabled }}
-{{- if include "tidemark.caSecret" . }}
-ca_file: /etc/tidemark/ca/ca.crt
+{{- if include "tidemark.caSecrets" . | fromJsonArray }}
+ca_file: /etc/tidemark/ca
 {{- end }}
 replication_factor: {{ .Values.kafka.replicationFactor }}
 s3_endpoint: {{ include "tidemark.s3Endpoint" . }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import re
@@ -64,6 +65,7 @@ def secure_servers(tools: Tools, home: Path, settings: Settings) -> Iterator[Sec
         bootstraps = _start_kafka(running, tools, home, tls, found, ports)
         endpoint = _start_minio(running, tools, home, tls, ports)
         store = _start_store(running, tools, home, tls, found, ports)
+        running.callback(gc.collect)  # clients that tests have left would complain of the servers' end
         yield SecureServers(
             settings.model_copy(
                 update={

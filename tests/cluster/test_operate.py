@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lake.waiting import wait_until
+from local.tools import ROOT
 from tests.cluster.conftest import KEEP, check
 from tests.cluster.release import Release
 
@@ -21,9 +23,20 @@ def test_landers_and_readers_side_by_side_are_one_platform(release: Release, ver
     assert verified()["raw_records"] > before
 
 
+def test_a_domain_of_ones_own_is_added_by_an_upgrade(release: Release, verified: Verified) -> None:
+    german = ROOT / "tests/cluster/german.yaml"
+    release.put("--set", "domains.run={shop,german}", "--set-file", f"domains.files.german={german}")
+
+    def arrived() -> bool | None:
+        return bool(release.tidemark("verify", "--no-keep", "--domain", "german")["domains"][0]["raw_records"]) or None
+
+    wait_until(arrived, 300, 2, lambda: AssertionError("no event of the shop was routed to german"))
+    assert verified()["ok"]
+
+
 def test_rolled_back_it_goes_on(release: Release, verified: Verified) -> None:
     before = verified()["raw_records"]
-    release.helm("rollback", release.name, "--wait", "--wait-for-jobs", "--timeout", "1200s")
+    release.helm("rollback", release.name, "2", "--wait", "--wait-for-jobs", "--timeout", "1200s")
     release.await_ready()
     assert "tidemark-lander-1" not in release.pods()
     assert verified()["raw_records"] > before

@@ -173,9 +173,9 @@ def test_a_user_may_do_what_its_programs_do_and_no_more() -> None:
     read, write = {"read": topics, "write": []}, {"read": [], "write": topics}
     both = {"read": topics, "write": topics}
     assert {name.removesuffix(".json"): json.loads(text) for name, text in data.items()} == {
-        **dict.fromkeys(("airflow", "lander", "serve", "speed"), read),
+        **dict.fromkeys(("lander", "serve", "speed"), read),
         **dict.fromkeys(("canary", "producer"), write),
-        **dict.fromkeys(("jobs", "router"), both),
+        **dict.fromkeys(("airflow", "jobs", "router"), both),
     }
 
 

@@ -52,7 +52,7 @@
 {{- $read := list "read" -}}
 {{- $write := list "write" -}}
 {{- $both := list "read" "write" -}}
-{{- dict "airflow" $read "canary" $write "jobs" $both "lander" $read "producer" $write "router" $both "serve" $read "speed" $read | toJson -}}
+{{- dict "airflow" $both "canary" $write "jobs" $both "lander" $read "producer" $write "router" $both "serve" $read "speed" $read | toJson -}}
 {{- end -}}
 
 {{/* (list $ user): the Secret with the name and password of one of them. */}}

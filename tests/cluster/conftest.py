@@ -13,7 +13,8 @@ import pytest
 from tests.cluster.release import Release, previous_chart
 
 NAMESPACE = "tidemark-test"
-KEEP = "TIDEMARK_KEEP_RELEASE"
+KEEP = "KEEP_RELEASE"
+"""Set, it leaves the releases where they are, to be looked at."""
 _TOLD: dict[str, Any] = {"pods": 0, "seconds": {}, "memory_mib": {}, "faults": 0, "mismatches": 0, "verifications": 0}
 
 

@@ -43,6 +43,11 @@ class Release:
     name: str
     namespace: str
 
+    @property
+    def objects(self) -> str:
+        """What the names of its objects begin with."""
+        return self.name if "tidemark" in self.name else f"{self.name}-tidemark"
+
     def create_namespace(self) -> None:
         """One that admits restricted pods alone."""
         if not run("kubectl", "get", "namespace", self.namespace, "--ignore-not-found"):
@@ -118,7 +123,7 @@ class Release:
 
     def tidemark(self, *arguments: str, seconds: float = 600) -> dict[str, Any]:
         """What the command line says in JSON, asked in the console."""
-        console = (f"deployment/{self.name}-console", "-c", "console")
+        console = (f"deployment/{self.objects}-console", "-c", "console")
         command = ("kubectl", "-n", self.namespace, "exec", *console, "--", "tidemark", *arguments, "--json")
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
         if "{" not in done.stdout:
@@ -142,7 +147,7 @@ class Release:
         try:
             self.helm("test", self.name, "--timeout", f"{READY_SECONDS}s")
         except ClusterFailed as error:
-            said = self.kubectl("logs", f"{self.name}-test", "--tail=30")
+            said = self.kubectl("logs", f"{self.objects}-test", "--tail=30")
             raise ClusterFailed("\n".join([str(error), said, *self.why()])) from None
-        said = self.kubectl("logs", f"{self.name}-test")
+        said = self.kubectl("logs", f"{self.objects}-test")
         return json.loads(said.strip().splitlines()[-1])

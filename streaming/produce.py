@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any
 
 import structlog
 import typer
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from lake.domain import load_domain
 from lake.errors import BadDomain, TidemarkError, exit_on_error
@@ -47,6 +47,10 @@ GENERATORS: dict[str, Callable[[int, Shares, Callable[[], int], int], Iterator[R
 Header = tuple[str, str | bytes | None]
 _QUEUED_RECORDS = 100_000
 _REPORT_SECONDS = 5.0
+
+
+# What an idempotent producer meets where it may not write. The second is how its flush fails, now and then.
+_FATAL = (KafkaException, SystemError)
 
 
 class NotDelivered(TidemarkError):
@@ -97,22 +101,35 @@ class EventProducer:
                 return
             except BufferError:
                 self.poll(0.1)
+            except KafkaException as error:
+                raise self._refused(error) from None
 
     def poll(self, seconds: float = 0) -> None:
         """Take in acknowledgements. Raises NotDelivered if the broker refused a record."""
-        self._producer.poll(seconds)
+        try:
+            self._producer.poll(seconds)
+        except _FATAL as error:
+            raise self._refused(error) from None
         if self._failure:
-            raise NotDelivered(f"topic '{self._topic}': {self._failure}; expected every record to be acknowledged")
+            raise self._refused(self._failure)
 
     def close(self) -> None:
         """Wait until all is acknowledged. Raises NotDelivered if that fails within a minute."""
-        left = self._producer.flush(60)
+        try:
+            left = self._producer.flush(60)
+        except _FATAL as error:
+            raise self._refused(error) from None
         self.poll()
         if left:
             raise NotDelivered(
                 f"topic '{self._topic}': {left} records were not acknowledged by {self._bootstrap} within a minute; "
                 "is it up (`tidemark status`)?"
             )
+
+    def _refused(self, error: object) -> NotDelivered:
+        return NotDelivered(
+            f"topic '{self._topic}': {self._failure or error}; expected every record to be acknowledged"
+        )
 
     def _report(self, kind: str) -> Callable[[Any, Any], None]:
         def report(error: Any, message: Any) -> None:

@@ -84,6 +84,11 @@ def test_who_may_only_read_cannot_write(servers: SecureServers) -> None:
     assert Log(servers.provision, SHOP).end() == before
 
 
+def test_a_producer_that_may_not_write_says_so_in_a_sentence(servers: SecureServers) -> None:
+    with pytest.raises(NotDelivered, match=rf"topic '{SHOP.topic}': .*; expected every record to be acknowledged"):
+        send(servers.as_user("lander"), 1, message_timeout_ms=10_000)
+
+
 def test_who_may_only_write_cannot_read(servers: SecureServers) -> None:
     producer = servers.as_user("producer")
     send(producer)

@@ -27,7 +27,7 @@ from streaming.topic import Topic, TopicWatch
 from tests.streaming.conftest import ROOT, wait_for
 from tests.streaming.routes import count_log, declare, places, read_all, send_records
 
-GRACE = "4"
+GRACE = "8"  # longer than a loaded broker takes to append what a killed router had sent
 
 
 class Routes:

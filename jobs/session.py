@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from jobs.trust_store import make_trust_store
+from lake.certificates import temporary_folder
 from lake.errors import BadSettings
 from lake.settings import Settings, trust
 
@@ -83,7 +83,7 @@ def _java_options(settings: Settings) -> str:
     """The driver's; what executors believe they make as they start (helm/images/run.sh)."""
     options = [f"-Dlog4j2.configurationFile={LOGGING}", JVM_OPTIONS]
     if believed := settings.ca_bundle():
-        options += make_trust_store(Path(believed), Path(tempfile.mkdtemp(prefix="tidemark-")) / "trust.p12")
+        options += make_trust_store(Path(believed), temporary_folder() / "trust.p12")
     return " ".join(options)
 
 

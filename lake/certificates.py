@@ -5,6 +5,8 @@ Invariant: the settings keep the path that they were given, which means the same
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,13 @@ def bundle(source: Path) -> Path:
         raise BadSettings(
             f"TIDEMARK_CA_FILE={source}: no such file; expected certificates, PEM, or a folder with some in *.crt"
         )
-    whole = Path(tempfile.mkdtemp(prefix="tidemark-")) / "ca.crt"
+    whole = temporary_folder() / "ca.crt"
     whole.write_text("\n".join(path.read_text() for path in files))
     return whole
+
+
+def temporary_folder() -> Path:
+    """A folder that only this user reads, and that goes as this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="tidemark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

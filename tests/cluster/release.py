@@ -7,8 +7,11 @@ import json
 import subprocess
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from local.explain_pods import explain
@@ -30,9 +33,9 @@ class ClusterFailed(AssertionError):
     """A command ended with an error; its words."""
 
 
-def run(*command: str, seconds: float = 120) -> str:
+def run(*command: str, seconds: float = 120, stdin: str | None = None) -> str:
     """What a command prints. Raises ClusterFailed with what it says."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds, input=stdin)
     if done.returncode:
         raise ClusterFailed(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
@@ -120,6 +123,32 @@ class Release:
         """A Secret's entries, decoded."""
         found = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"]
         return {key: base64.b64decode(value).decode() for key, value in found.items()}
+
+    def create_secret(self, name: str, entries: dict[str, str]) -> None:
+        """By a manifest on stdin: an argument could be read by whoever lists processes."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": entries}
+        run("kubectl", "-n", self.namespace, "create", "-f", "-", stdin=json.dumps(secret))
+
+    @contextmanager
+    def seen(self, component: str) -> Iterator[set[str]]:
+        """The pods of a component that there were meanwhile, also those that are gone: filled at the end."""
+        label = f"app.kubernetes.io/component={component}"
+        command = ("kubectl", "-n", self.namespace, "get", "pods", "-l", label, "--watch", "--output=name")
+        names: set[str] = set()
+        with TemporaryFile("w+") as told:
+            watch = subprocess.Popen(command, stdout=told)
+            try:
+                yield names
+            finally:
+                watch.terminate()
+                watch.wait()
+                told.seek(0)
+                names |= set(told.read().split())
+
+    def metrics(self, component: str, port: int) -> str:
+        """What a component's pod tells Prometheus."""
+        [name] = [n for n in self.pods() if n.startswith(f"{self.objects}-{component}-")]
+        return run("kubectl", "get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}:{port}/proxy/metrics")
 
     def tidemark(self, *arguments: str, seconds: float = 600) -> dict[str, Any]:
         """What the command line says in JSON, asked in the console."""

@@ -11,7 +11,7 @@ import pytest
 from lake.waiting import wait_until
 from local.tools import ROOT
 from tests.cluster.conftest import KEEP, check
-from tests.cluster.release import Release
+from tests.cluster.release import ClusterFailed, Release
 
 Verified = Callable[[], dict[str, Any]]
 
@@ -48,6 +48,34 @@ def test_an_identity_gets_new_keys(release: Release, verified: Verified) -> None
     release.kubectl("rollout", "restart", "statefulset/tidemark-lander")
     release.kubectl("rollout", "status", "statefulset/tidemark-lander", "--timeout=300s", seconds=320)
     verified()
+
+
+def test_each_task_may_have_a_pod_of_its_own(release: Release, told: dict[str, Any], verified: Verified) -> None:
+    release.put("--set", "airflow.executor=KubernetesExecutor")
+    with release.seen("worker") as workers:
+        found = release.prove()
+    told["seconds"]["helm_test_with_kubernetes_executor"] = found["seconds"]
+    assert found["ok"], found["problems"]
+    assert workers
+    verified()
+
+
+def test_servers_are_told_of_by_the_exporters_beside_them(release: Release, verified: Verified) -> None:
+    release.put("--set", "monitoring.exporters=true")
+    up = {"store": "redis_up 1", "postgres": "pg_up 1", "kafka": "kafka_controller_", "statsd": "airflow_"}
+    for component, line in up.items():
+        _await_metric(release, component, line)
+    verified()
+
+
+def _await_metric(release: Release, component: str, line: str) -> None:
+    def told() -> bool | None:
+        try:
+            return line in release.metrics(component, 9102) or None
+        except ClusterFailed:  # it does not listen yet
+            return None
+
+    wait_until(told, 120, 2, lambda: AssertionError(f"{component} did not tell {line!r}"))
 
 
 def test_tls_is_turned_on_by_an_upgrade_and_brokers_hold_users_to_their_topics(
@@ -90,12 +118,9 @@ def test_a_new_cluster_on_the_old_bucket_goes_on_where_that_ended(
     old_bucket: Release, restored: Release, told: dict[str, Any]
 ) -> None:
     keys, servers = old_bucket.secret("tidemark-minio"), old_bucket.secret("tidemark-tls")
-    restored.kubectl(
-        *("create", "secret", "generic", "old-keys"),
-        f"--from-literal=TIDEMARK_S3_ACCESS_KEY={keys['MINIO_ROOT_USER']}",
-        f"--from-literal=TIDEMARK_S3_SECRET_KEY={keys['MINIO_ROOT_PASSWORD']}",
-    )
-    restored.kubectl("create", "secret", "generic", "old-ca", f"--from-literal=ca.crt={servers['ca.crt']}")
+    names = {"TIDEMARK_S3_ACCESS_KEY": "MINIO_ROOT_USER", "TIDEMARK_S3_SECRET_KEY": "MINIO_ROOT_PASSWORD"}
+    restored.create_secret("old-keys", {name: keys[old] for name, old in names.items()})
+    restored.create_secret("old-ca", {"ca.crt": servers["ca.crt"]})
     lake = (
         *("minio.enabled=false", "s3.existingSecret=old-keys", "tls.caSecret=old-ca"),
         f"s3.external.endpoint=https://tidemark-minio.{old_bucket.namespace}.svc:9000",

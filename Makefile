@@ -12,7 +12,7 @@ BUILDER    ?= docker
 
 .DEFAULT_GOAL := help
 .PHONY: help doctor setup demo down status clean check format laws faults bench-batch bench-speed backfill test \
-        images push kind cluster-test helm-readme
+        images push kind forward cluster-test helm-readme
 
 help: ## this text
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -74,7 +74,7 @@ push: ## push the images to where a cluster finds them; REGISTRY=registry.exampl
 	  $(BUILDER) tag docker.io/$$image $(REGISTRY)/$$image && $(BUILDER) push $(PUSH_OPTIONS) $(REGISTRY)/$$image || exit 1; \
 	done
 
-kind: $(ENV) images ## the small profile on a cluster of kind's, proven; needs Docker, kind and kubectl
+kind: $(ENV) images ## the small profile on a cluster of kind's, proven and opened; needs Docker, kind and kubectl
 	kind get clusters | grep -qx tidemark || kind create cluster --name tidemark
 	kind load docker-image --name tidemark $(IMAGES:%=docker.io/tidemark/%:$(VERSION))
 	$(PYTHON) -m local.build_tool helm $(CACHE)/bin
@@ -82,6 +82,16 @@ kind: $(ENV) images ## the small profile on a cluster of kind's, proven; needs D
 	  -f helm/tidemark/values-kind.yaml --wait --wait-for-jobs --timeout 25m \
 	  || { $(PYTHON) -m local.explain_pods default; exit 1; }
 	$(CACHE)/bin/helm --kube-context kind-tidemark test tidemark --timeout 25m
+	$(MAKE) forward KUBECTL='kubectl --context kind-tidemark'
+
+KUBECTL ?= kubectl
+forward: ## dashboard and Airflow of the release `tidemark`, on this machine until Ctrl-C
+	@echo 'Dashboard: http://127.0.0.1:8501'
+	@echo "Airflow:   http://127.0.0.1:8080, user admin, password: $(KUBECTL) get secret tidemark-airflow -o jsonpath='{.data.admin-password}' | base64 -d"
+	@echo 'Ctrl-C ends the forwarding; the release stays.'
+	@trap 'kill 0' INT TERM EXIT; \
+	  $(KUBECTL) port-forward service/tidemark-dashboard 8501 & \
+	  $(KUBECTL) port-forward service/tidemark-api-server 8080 & wait
 
 cluster-test: $(ENV) ## install on the cluster of KUBECONFIG, prove it, take a pod of each kind; its last line is JSON
 	@test -n "$(KUBECONFIG)" || echo 'KUBECONFIG names no cluster: these tests will be skipped' >&2

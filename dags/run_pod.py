@@ -52,6 +52,7 @@ class RunPod(Program, KubernetesPodOperator):
             "image": settings.kubernetes_image,
             "cmds": ["python", "-m", module],
             "service_account_name": settings.kubernetes_service_account,
+            "automount_service_account_token": spark,  # a driver makes its executors; nobody else asks Kubernetes
             "env_from": [
                 k8s.V1EnvFromSource(config_map_ref=k8s.V1ConfigMapEnvSource(name=settings.kubernetes_config_map)),
                 k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=settings.kubernetes_secret)),

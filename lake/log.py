@@ -59,8 +59,7 @@ class Log:
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 "min.insync.replicas": str(max(1, self._settings.replication_factor - 1)),
                 "unclean.leader.election.enable": "false",
-                # Raw is the archive; the log keeps a week for whoever has to catch up.
-                "retention.ms": str(7 * 24 * 3600 * 1000),
+                "retention.ms": str(self._settings.kafka_retention_hours * 3_600_000),
             },
         )
         with self._admin() as admin:

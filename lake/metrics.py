@@ -32,6 +32,9 @@ LAND_COMMIT_SECONDS = Histogram("tidemark_land_commit_seconds", "How long a comm
 LAND_FAILURES = Counter("tidemark_land_failures_total", "Failures after which raw was compared anew.", _DOMAIN)
 LAND_LAG = Gauge("tidemark_land_lag_offsets", "The log's end less what was landed, over its partitions.", _DOMAIN)
 
+ROUTED_EVENTS = Counter("tidemark_routed_events_total", "Records appended out of a domain's sources.", _DOMAIN)
+ROUTE_LAG = Gauge("tidemark_route_lag_offsets", "A source's end less what was read of it.", ("domain", "source"))
+
 PUT_EVENTS = Counter("tidemark_put_events_total", "Records whose states the store accepted.", _DOMAIN)
 PUT_BAD = Counter("tidemark_put_bad_events_total", "Those among them that have something wrong in them.", _DOMAIN)
 CHUNK_EVENTS = Histogram("tidemark_chunk_events", "Records of a chunk.", _DOMAIN, buckets=_COUNTS)

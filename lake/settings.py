@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     kafka_certificate: Path | None = None
     """A client's certificate, PEM, where the brokers ask for one; its key is `kafka_key`."""
     kafka_key: Path | None = None
+    kafka_retention_hours: int = Field(168, ge=1)
+    """How long a new topic keeps what raw has already, for whoever has to catch up."""
     replication_factor: int = Field(1, ge=1)
 
     ca_file: Path | None = None

@@ -98,7 +98,7 @@ def all_parts(home: Path, ports: Ports, variables: Mapping[str, str], tools: Too
             f"{HOST}:{ports.store}",
         ),
         _python("lander", "streaming.land", *_each(domains), metrics=ports.lander_metrics),
-        *([_python("router", "streaming.route", *_each(routed))] if routed else []),
+        *([_python("router", "streaming.route", *_each(routed), metrics=ports.router_metrics)] if routed else []),
         _python("speed", "streaming.speed", *_each(domains), metrics=ports.speed_metrics),
         _python("canary", "streaming.canary", *_each(domains), metrics=ports.canary_metrics),
         # What `airflow standalone` runs, but each under supervision; without the triggerer, which no

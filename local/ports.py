@@ -32,6 +32,7 @@ class Ports:
     speed_metrics: int = 19102
     dashboard_metrics: int = 19103
     canary_metrics: int = 19104
+    router_metrics: int = 19105
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Ports:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import redis
@@ -95,6 +96,23 @@ def watch_lander(settings: Settings, domain: Domain, lander: Landing) -> None:
     _begin(domain.name, metrics.LANDED_EVENTS, metrics.LANDED_BYTES, metrics.LAND_FAILURES)
     lag = Lag(settings, domain.topic, lambda: lander.landed, lander.own)
     metrics.LAND_LAG.labels(domain.name).set_function(lag)
+
+
+class Routing(Protocol):
+    """Something that routes from sources, and how far each has been read."""
+
+    @property
+    def sources(self) -> Sequence[Domain]: ...
+
+    def read(self, source: str) -> Cut | None: ...
+
+
+def watch_router(settings: Settings, target: str, router: Routing) -> None:
+    """Let the metrics tell how far a router is behind each source, NaN before it routes; what it counts begins at 0."""
+    _begin(target, metrics.ROUTED_EVENTS)
+    for source in router.sources:
+        lag = Lag(settings, source.topic, partial(router.read, source.name))
+        metrics.ROUTE_LAG.labels(target, source.name).set_function(lag)
 
 
 def watch_speed(settings: Settings, domain: str, topic: str, generation: str) -> None:

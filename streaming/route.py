@@ -33,11 +33,14 @@ from typing import Annotated
 import structlog
 import typer
 
+from lake import metrics
+from lake.cuts import Cut
 from lake.domain import Domain
 from lake.errors import BadDomain, exit_on_error
 from lake.raw import Raw
 from lake.registry import live_domain, live_domains
 from lake.settings import Settings, load_settings
+from streaming.gauges import announce_metrics, watch_router
 from streaming.log_reader import Batch, LogReader
 from streaming.logs import configure_logs
 from streaming.produce import EventProducer, ValueTooLarge
@@ -106,9 +109,15 @@ class Router:
                 f"domain '{target.name}' has sources that do not run here: {', '.join(missing)}; expected among "
                 f"{', '.join(domains)}: add them to TIDEMARK_DOMAINS"
             )
-        self._sources = [domains[name] for name in names]
+        self.sources = [domains[name] for name in names]
+        self._feeds: dict[str, Feed] = {}
         self._watch = TopicWatch(settings, target.topic)
         self._checked = 0.0
+
+    def read(self, source: str) -> Cut | None:
+        """The next offset of each partition of a source; None before it is read."""
+        feed = self._feeds.get(source)
+        return dict(feed.positions) if feed else None
 
     def run(self) -> None:
         """Until `stop` is set. Any error ends it: who starts it again begins where the target's log says."""
@@ -127,9 +136,10 @@ class Router:
     def _route(self, topic: Topic, seen: set[Place]) -> None:
         """From where the routes have come, until stopped or until a source has more partitions."""
         with ExitStack() as opened:
-            feeds = [Feed(self._settings, source, self._target, self._progress) for source in self._sources]
+            feeds = [Feed(self._settings, source, self._target, self._progress) for source in self.sources]
             for feed in feeds:
                 opened.enter_context(closing(feed))
+            self._feeds = {source.name: feed for source, feed in zip(self.sources, feeds, strict=True)}
             # A record that is not accepted in time is given up, so that nothing comes after another's grace; and after
             # one that was given up nothing more is accepted, so that no order is broken.
             timeout = int(self._grace_seconds * 400)
@@ -165,6 +175,7 @@ class Router:
                 log.error("not routed", place=event.place, error=str(error))
         producer.poll()
         if sent:
+            metrics.ROUTED_EVENTS.labels(self._target.name).inc(sent)
             log.info("routed", target=self._target.name, events=sent)
 
     def _checkpoint(self, producer: EventProducer, topic: Topic, feeds: list[Feed]) -> None:
@@ -209,6 +220,9 @@ def main(
         stop = stop_on_signals()
         targets = [live_domain(settings, name) for name in dict.fromkeys(domain)]
         routers = {target.name: Router(settings, target, domains, stop, grace) for target in targets}
+        if announce_metrics(settings):
+            for name, router in routers.items():
+                watch_router(settings, name, router)
         run_together({name: router.run for name, router in routers.items()}, stop)
         log.info("stopped", domains=list(routers))
 

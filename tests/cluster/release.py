@@ -69,6 +69,11 @@ class Release:
     def kubectl(self, *arguments: str, seconds: float = 120) -> str:
         return run("kubectl", "-n", self.namespace, *arguments, seconds=seconds)
 
+    def lose(self, component: str) -> None:
+        """The component's pods end at once, without a word to them."""
+        selector = f"app.kubernetes.io/component={component}"
+        self.kubectl("delete", "pod", "-l", selector, "--grace-period=0", "--force", seconds=300)
+
     def put(self, *options: str, chart: Path = CHART, seconds: int = READY_SECONDS) -> float:
         """Install or upgrade the small profile and wait until all is ready: the seconds it took."""
         begun = time.monotonic()
@@ -128,6 +133,12 @@ class Release:
         """By a manifest on stdin: an argument could be read by whoever lists processes."""
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": entries}
         run("kubectl", "-n", self.namespace, "create", "-f", "-", stdin=json.dumps(secret))
+
+    def create_claim(self, name: str) -> None:
+        """A volume that all pods of one node may write."""
+        room = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": room}
+        run("kubectl", "-n", self.namespace, "apply", "-f", "-", stdin=json.dumps(claim))
 
     @contextmanager
     def seen(self, component: str) -> Iterator[set[str]]:

@@ -65,12 +65,20 @@ def test_events_are_in_the_answer_by_speed_then_by_batch_and_verified(release: R
 def test_a_pod_of_each_kind_may_be_lost_under_load_and_every_number_is_right(
     release: Release, told: dict[str, Any], verified: Callable[[], dict[str, Any]], component: str
 ) -> None:
-    release.kubectl(
-        *("delete", "pod", "-l", f"app.kubernetes.io/component={component}", "--grace-period=0", "--force"),
-        seconds=300,
-    )
+    release.lose(component)
     told["faults"] += 1
     told["seconds"][f"back_{component}"] = round(release.await_ready(900), 1)
+    verified()
+
+
+@pytest.mark.parametrize("component", ["lander", "speed"])
+def test_a_pod_that_is_told_to_end_does_so_in_its_time_and_nothing_is_lost(
+    release: Release, verified: Callable[[], dict[str, Any]], component: str
+) -> None:
+    """kubectl waits until it is gone: a grace period of 60 s, so a process that has to be killed takes longer."""
+    selector = f"app.kubernetes.io/component={component}"
+    release.kubectl("delete", "pod", "-l", selector, "--timeout=50s", seconds=60)
+    release.await_ready(900)
     verified()
 
 
@@ -86,6 +94,21 @@ def test_a_value_that_is_none_is_told_before_anything_is_installed(release: Rele
     with pytest.raises(ClusterFailed, match="'replica' not allowed"):
         other.put("--set", "kafka.replica=3", seconds=30)
     assert "broken" not in other.helm("list", "--all", "--short")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("kafka.replicas=3", "kafka.replicas is 3 and 1 run, whose number was decided at the first start"),
+        ("minio.replicas=4", "minio.replicas is 4 and 1 run"),
+        ("postgres.storage.size=2Gi", "postgres.storage.size is 2Gi and the release's claims were made for 1Gi"),
+    ],
+)
+def test_what_a_running_release_cannot_become_is_told_before_anything_is_changed(
+    release: Release, options: str, sentence: str
+) -> None:
+    with pytest.raises(ClusterFailed, match=sentence):
+        release.put("--set", options, seconds=30)
 
 
 def test_an_image_that_does_not_exist_is_told_with_what_to_do(release: Release) -> None:

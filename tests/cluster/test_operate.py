@@ -22,7 +22,9 @@ def test_landers_and_readers_side_by_side_are_one_platform(release: Release, ver
     verified()
 
 
-def test_a_domain_of_ones_own_is_added_by_an_upgrade(release: Release, verified: Verified) -> None:
+def test_a_domain_of_ones_own_is_added_by_an_upgrade_and_its_router_may_be_lost(
+    release: Release, told: dict[str, Any], verified: Verified
+) -> None:
     german = ROOT / "tests/cluster/german.yaml"
     release.put("--set", "domains.run={shop,german}", "--set-file", f"domains.files.german={german}")
 
@@ -30,6 +32,9 @@ def test_a_domain_of_ones_own_is_added_by_an_upgrade(release: Release, verified:
         return bool(release.tidemark("verify", "--no-keep", "--domain", "german")["domains"][0]["raw_records"]) or None
 
     wait_until(arrived, 300, 2, lambda: AssertionError("no event of the shop was routed to german"))
+    release.lose("router")
+    told["faults"] += 1
+    told["seconds"]["back_router"] = round(release.await_ready(900), 1)
     verified()
 
 
@@ -51,12 +56,20 @@ def test_an_identity_gets_new_keys(release: Release, verified: Verified) -> None
 
 
 def test_each_task_may_have_a_pod_of_its_own(release: Release, told: dict[str, Any], verified: Verified) -> None:
-    release.put("--set", "airflow.executor=KubernetesExecutor")
+    release.create_claim("logs")
+    options = "airflow.executor=KubernetesExecutor,airflow.logsClaim=logs"
+    release.put("--set", options, "--set", "airflow.triggerer.enabled=true")
     with release.seen("worker") as workers:
         found = release.prove()
     told["seconds"]["helm_test_with_kubernetes_executor"] = found["seconds"]
     assert found["ok"], found["problems"]
     assert workers
+    said = release.kubectl(
+        "exec", f"deployment/{release.name}-scheduler", "--", "find", "/airflow/logs", "-name", "*.log"
+    )
+    assert "task_id=build" in said  # the pods are gone, what they said is not
+    release.lose("triggerer")
+    release.await_ready(900)
     verified()
 
 

@@ -83,6 +83,7 @@ def test_in_a_pod_the_program_is_a_list_of_arguments_made_when_the_task_runs(clu
     assert container["args"] == ["--domain", "shop", "--t1", "$(rm -rf /) manual__1", "--json"]
     assert (container["image"], pod["metadata"]["namespace"]) == ("registry/tidemark:1.2", "lake")
     assert pod["spec"]["serviceAccountName"] == "jobs"
+    assert pod["spec"]["automountServiceAccountToken"] is True
     assert pod["spec"]["restartPolicy"] == "Never"
     assert container["resources"] == {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
 

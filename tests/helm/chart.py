@@ -60,7 +60,7 @@ _SWITCHES = {
     "exporters": ("monitoring.serviceMonitor=true", "monitoring.exporters=true"),
     "exporters-with-tls": (
         *("monitoring.serviceMonitor=true", "monitoring.exporters=true", "tls.enabled=true"),
-        "airflow.executor=KubernetesExecutor",
+        *("airflow.executor=KubernetesExecutor", "airflow.logsClaim=logs"),
     ),
 }
 CASES = PROFILES | {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helm.chart import CASES, Pod, named, objects, pods
 
-_API_USERS = {"jobs", "airflow"}
+_API_USERS = {"airflow", "api-server"}
 _OF_THE_CLUSTER = 950
 """Millicores that kind's own pods ask for: API server 250, controllers and DNS 200 each, three others 100 each."""
 # Pods whose work is done when they end, and templates, whose probes are the work of whoever makes them.
@@ -17,7 +17,6 @@ _UNPROBED = (
     "Job/",
     "Pod/",
     "Deployment/tide-tidemark-producer-",
-    "Deployment/tide-tidemark-router",
     "Deployment/tide-tidemark-console",
 )
 
@@ -97,9 +96,6 @@ def test_a_server_tells_when_it_starts_serves_and_hangs(pod: Pod) -> None:
 @every_pod
 def test_only_who_asks_the_api_of_kubernetes_has_a_token(pod: Pod) -> None:
     account = pod.spec.get("serviceAccountName", "").removeprefix("tide-tidemark-")
-    component = pod.labels["app.kubernetes.io/component"]
-    if component == "job":  # Airflow names its account
-        account = "jobs"
     assert pod.spec["automountServiceAccountToken"] is (account in _API_USERS)
 
 
@@ -109,6 +105,19 @@ def test_a_components_pods_are_spread(pod: Pod) -> None:
     assert [each["topologyKey"] for each in constraints] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     for each in constraints:
         assert each["labelSelector"]["matchLabels"].items() <= pod.labels.items()
+        assert each["nodeTaintsPolicy"] == "Honor"
+
+
+def test_only_brokers_and_object_servers_must_be_on_hosts_of_their_own() -> None:
+    """A zone is never a must: nodes may have none."""
+    found = pods(objects("production"))
+    musts = {
+        (pod.labels["app.kubernetes.io/component"], each["topologyKey"])
+        for pod in found
+        for each in pod.spec["topologySpreadConstraints"]
+        if each["whenUnsatisfiable"] == "DoNotSchedule"
+    }
+    assert musts == {("kafka", "kubernetes.io/hostname"), ("minio", "kubernetes.io/hostname")}
 
 
 def test_a_placed_pod_has_its_nodes_priority_and_logins() -> None:

@@ -132,10 +132,11 @@ def test_an_identity_may_write_only_what_is_its_own() -> None:
     }
 
 
-def test_who_makes_pods_may_do_nothing_else() -> None:
+def test_who_makes_pods_or_reads_their_logs_may_do_nothing_else() -> None:
     found = objects("kubernetes-executor")
     roles = {each["metadata"]["name"]: each["rules"] for each in of_kind(found, "Role")}
-    assert roles.keys() == {"tide-tidemark-airflow", "tide-tidemark-jobs"}
+    assert roles.keys() == {"tide-tidemark-airflow", "tide-tidemark-jobs", "tide-tidemark-api-server"}
+    assert {verb for rule in roles["tide-tidemark-api-server"] for verb in rule["verbs"]} == {"get", "list"}
     for rules in roles.values():
         assert not {"*", "secrets", "pods/exec"} & {r for rule in rules for r in rule["resources"] + rule["verbs"]}
     assert not of_kind(found, "ClusterRole", "ClusterRoleBinding")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helm.chart import CASES, matches, objects, of_kind, pods
 
-_PORTLESS = {"migrate", "provision", "producer", "router", "dag-processor", "triggerer", "worker", "console", "test"}
+_PORTLESS = {"migrate", "provision", "producer", "dag-processor", "worker", "console", "test"}
 
 
 def component(labels: dict[str, str]) -> str:

@@ -114,7 +114,7 @@ def test_the_alerts_are_those_of_the_documentation() -> None:
     told = re.findall(r"^\| `([^`]+)` \| (\w*) ?\|", (ROOT / "docs/metrics.md").read_text(), re.M)
     alerts = yaml.safe_load((CHART / "alerts.yaml").read_text())
     wanted = [(expr, duration) for expr, duration in told if any(sign in expr for sign in "<>=")]
-    assert len(wanted) == 19
+    assert len(wanted) == 20
     assert [(each["expr"], each.get("for", "")) for each in alerts] == wanted
     [rule] = [each for each in objects("monitored") if each["kind"] == "PrometheusRule"]
     assert [each["expr"] for each in rule["spec"]["groups"][0]["rules"]] == [expr for expr, _ in wanted]
@@ -130,19 +130,18 @@ def test_the_operator_finds_its_templates_where_they_are_mounted(tmp_path, monke
     values = {name.removeprefix("TIDEMARK_").lower(): value for name, value in settings_of("default").items()}
     assert values["kubernetes_pod_template"] == "/etc/tidemark/jobs/driver.yaml"
     settings = Settings(**{**values, "kubernetes_pod_template": str(file)})
-    operator = RunPod(
-        settings=settings,
-        module="jobs.build_mart",
-        domain="shop",
-        arguments=lambda d, c: [],
-        spark=True,
-        task_id="build",
-    )
-    pod = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(_context(), dry_run=True))
+
+    def pod_of(spark: bool) -> dict:
+        options = {"module": "jobs.build_mart", "domain": "shop", "arguments": lambda d, c: [], "task_id": "build"}
+        operator = RunPod(settings=settings, spark=spark, **options)
+        return ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(_context(), dry_run=True))
+
+    pod = pod_of(spark=True)
     [container] = pod["spec"]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
     assert pod["spec"]["automountServiceAccountToken"] is True
+    assert pod_of(spark=False)["spec"]["automountServiceAccountToken"] is False
     assert pod["spec"]["serviceAccountName"] == "tide-tidemark-jobs"
     variables = [each["name"] for each in container["env"]]
     assert variables.index("TIDEMARK_STORE_URL") < variables.index("PYSPARK_SUBMIT_ARGS")

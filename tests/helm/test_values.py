@@ -38,6 +38,8 @@ from write_readme import README, readme, rows
         ("domains.run={shoes}", "domains.run names shoes, which has no file"),
         ("settings.segment_seconds=60,dashboard.ingress.enabled=true", "give dashboard.ingress.host"),
         ("airflow.scheduler.replicas=2", "name a shared claim as airflow.logsClaim"),
+        ("airflow.executor=KubernetesExecutor", "make a claim that all nodes can write"),
+        ("test.domain=stocks", "test.domain is stocks, which is not in domains.run"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_a_sentence(options: str, sentence: str) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from lake.cuts import Cut
+from lake.log import Log
 from lake.raw_schema import RAW_SCHEMA
 from lake.retention import check_retention, gone_by
 
@@ -82,3 +83,8 @@ def test_records_are_gone_once_their_file_was_closed_and_its_time_has_passed() -
     assert gone_by(KnownLog(retention_ms=-1), places) == "never"
     assert gone_by(KnownLog(), places[1:]) is None, "partition 1 begins at offset 3"
     assert gone_by(KnownLog(), places[:0]) is None
+
+
+def test_a_topic_keeps_what_it_has_as_long_as_the_settings_say(make_sandbox):
+    sandbox = make_sandbox(kafka_retention_hours=5)
+    assert int(Log(sandbox.settings, sandbox.domain).configuration("retention.ms")["retention.ms"]) == 5 * 3_600_000

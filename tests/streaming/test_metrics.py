@@ -20,6 +20,7 @@ from streaming.gauges import Lag, watch_lander
 from streaming.group_reader import GroupReader
 from streaming.land import Lander
 from streaming.states import SegmentStates
+from tests.streaming.routes import declare, send_records
 from tests.streaming.told import SERVED, Told, own
 
 
@@ -39,6 +40,16 @@ def test_a_lander_tells_what_it_landed(sandbox, send, workers, until, read_log):
     assert told("tidemark_land_failures_total", domain=name) == 0
     assert told("process_resident_memory_bytes") > 0
     assert "_created" not in told.text()
+
+
+def test_a_router_tells_what_it_sent_and_how_far_each_source_is_ahead(sandbox, workers, until):
+    source = declare(sandbox.settings, "source")
+    target = declare(sandbox.settings, "target", [{"domain": "source"}])
+    send_records(source, 300)
+    workers.start("streaming.route", target, "--grace", "1", **SERVED)
+    told = Told(workers.logs, until)
+    until(lambda: told("tidemark_routed_events_total", domain="target") == 300)
+    assert told("tidemark_route_lag_offsets", domain="target", source="source") == 0
 
 
 class AwayRaw(Raw):

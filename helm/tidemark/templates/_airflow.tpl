@@ -140,6 +140,13 @@ annotations:
     {{- include "tidemark.airflowMounts" . | nindent 4 }}
 {{- end -}}
 
+{{/* Whether the API server has its database: it answers 200 without, and says so in the document. */}}
+{{- define "tidemark.airflowHealthy" -}}
+import json, urllib.request
+told = json.load(urllib.request.urlopen("http://127.0.0.1:8080/api/v2/monitor/health"))
+assert told["metadatabase"]["status"] == "healthy", told
+{{- end -}}
+
 {{/* job type: whether this pod's process has told the database lately that it works. */}}
 {{- define "tidemark.heartbeatProbes" -}}
 startupProbe:

@@ -42,7 +42,7 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
-{{/* (list $ component identity command): the pod of such a program; the component is Kafka's user, too. */}}
+{{/* (list $ component identity command options): the pod of such a program, its options as a JSON list; the component is Kafka's user, too. */}}
 {{- define "tidemark.flowPod" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -62,7 +62,7 @@ spec:
     - name: {{ $component }}
       {{- include "tidemark.container" (list $root "app") | nindent 6 }}
       command: {{ toJson (index . 3) }}
-      args: {{ include "tidemark.domainOptions" $root }}
+      args: {{ index . 4 }}
       {{- include "tidemark.envFrom" $root | nindent 6 }}
       env:
         {{- if eq $component "lander" }}

@@ -1,6 +1,6 @@
 {{/* Templates of the pods that others make: programs and Spark's drivers by Airflow, executors by drivers. */}}
 
-{{/* A program's pod. Its token is for a driver; the container is called as Airflow's operator calls it. */}}
+{{/* A program's pod. Airflow gives a driver a token; the container is called as Airflow's operator calls it. */}}
 {{- define "tidemark.driverTemplate" -}}
 apiVersion: v1
 kind: Pod
@@ -8,7 +8,7 @@ metadata:
   labels:
     {{- include "tidemark.labels" (list . "job") | nindent 4 }}
 spec:
-  automountServiceAccountToken: true
+  automountServiceAccountToken: false
   {{- include "tidemark.podSpec" (list . "job") | nindent 2 }}
   restartPolicy: Never
   containers:

@@ -68,6 +68,7 @@ spec:
 - podSelector:
     matchLabels:
       app.kubernetes.io/part-of: tidemark
+      app.kubernetes.io/instance: {{ .Release.Name }}
     matchExpressions:
       - {key: app.kubernetes.io/component, operator: In, values: [job, executor]}
 {{- end -}}

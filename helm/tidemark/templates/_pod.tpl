@@ -44,10 +44,12 @@ tolerations:
 priorityClassName: {{ . }}
 {{- end }}
 topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  {{- $must := has (last .) (list "kafka" "minio") | ternary $s.serversOverHosts "ScheduleAnyway" }}
+  {{- range $key, $unsatisfiable := dict "kubernetes.io/hostname" $must "topology.kubernetes.io/zone" "ScheduleAnyway" }}
   - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: {{ $s.whenUnsatisfiable }}
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: {{ $unsatisfiable }}
+    nodeTaintsPolicy: Honor
     labelSelector:
       matchLabels:
         {{- include "tidemark.selector" (list $root (last $)) | nindent 8 }}

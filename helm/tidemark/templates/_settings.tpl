@@ -45,6 +45,7 @@ kafka_sasl_mechanism: {{ ternary "SCRAM-SHA-512" .Values.kafka.external.saslMech
 {{- if include "tidemark.caSecrets" . | fromJsonArray }}
 ca_file: /etc/tidemark/ca
 {{- end }}
+kafka_retention_hours: {{ .Values.kafka.retentionHours }}
 replication_factor: {{ .Values.kafka.replicationFactor }}
 s3_endpoint: {{ include "tidemark.s3Endpoint" . }}
 s3_region: {{ .Values.s3.region | quote }}

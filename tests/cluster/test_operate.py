@@ -64,10 +64,9 @@ def test_each_task_may_have_a_pod_of_its_own(release: Release, told: dict[str, A
     told["seconds"]["helm_test_with_kubernetes_executor"] = found["seconds"]
     assert found["ok"], found["problems"]
     assert workers
-    said = release.kubectl(
-        "exec", f"deployment/{release.name}-scheduler", "--", "find", "/airflow/logs", "-name", "*.log"
-    )
-    assert "task_id=build" in said  # the pods are gone, what they said is not
+    find = ("find", "/airflow/logs", "-name", "*.log")
+    kept = release.kubectl("exec", f"deployment/{release.name}-scheduler", "--", *find)
+    assert "task_id=build" in kept  # the pods are gone, what they said is not
     release.lose("triggerer")
     release.await_ready(900)
     verified()

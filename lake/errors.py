@@ -16,7 +16,8 @@ TidemarkError
 ├── TileRefused        a tile would break the tiling, or another builder won
 ├── RestoreRefused     a topic cannot go on where raw ends
 ├── MissingCoverage    mart and speed view do not meet
-└── StoreFenced        another writer moved the speed store on
+├── StoreFenced        another writer moved the speed store on
+└── StoreFull          the speed store has no room
 """
 
 from __future__ import annotations
@@ -101,6 +102,16 @@ class MissingCoverage(TidemarkError):
 
 class StoreFenced(TidemarkError):
     """A write to the speed store was refused because another reader has moved on."""
+
+
+class StoreFull(TidemarkError):
+    """A write to the speed store was refused, as a whole, because the store has no room."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store holds as much as it may (`maxmemory`; on Kubernetes `store.maxMemory`): raise that, or build "
+            "slices, each of which frees what those before it cover; until then the head stands still"
+        )
 
 
 def lake_away(endpoint: str, error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 Invariant: a head and its segments change together or not at all, and only by a chunk that starts where the head
 stands. So the segments of a partition chain without a hole, [first, next) after [first, next), up to the head.
-It is a cache: losing it costs a replay from the frontier, nothing else. It must not evict (`noeviction`).
+It is a cache: losing it costs a replay from the frontier, nothing else. It must not evict (`noeviction`): where it is
+full, it refuses a write as a whole, and can still be read and trimmed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 import redis
 from pydantic import SecretStr
 
+from lake.errors import StoreFull
+
 _HEAD_FIELDS = ("next_offset", "topic_id", "epoch", "segment", "max_append_ms", "first", "versions")
 
 # Every key of a domain's generation carries the hash tag {generation:domain}: one slot, so one script may touch all.
@@ -28,12 +31,14 @@ end
 return redis.call('HMGET', KEYS[1], unpack(ARGV, 5))
 """
 
+# A full server denies a script the first of its writes or none, and never a DEL: so ZADD comes first.
 _PUT = """
 local stored = redis.call('HMGET', KEYS[1], 'next_offset', 'topic_id')
 if ARGV[1] == '1' and (stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3]) then return 0 end
 local at, segment, first, next_offset, max_append_ms = 6
 for piece = 3, #KEYS do
   segment, first, next_offset, max_append_ms = unpack(ARGV, at, at + 3)
+  redis.call('ZADD', KEYS[2], segment, segment)
   redis.call('DEL', KEYS[piece])
   redis.call('HSET', KEYS[piece], 'first', first, 'next', next_offset)
   local states = tonumber(ARGV[at + 4])
@@ -42,7 +47,6 @@ for piece = 3, #KEYS do
     redis.call('HSET', KEYS[piece], 'state:' .. ARGV[at], ARGV[at + 1])
     at = at + 2
   end
-  redis.call('ZADD', KEYS[2], segment, segment)
 end
 redis.call('HSET', KEYS[1], 'next_offset', next_offset, 'topic_id', ARGV[3], 'epoch', ARGV[4],
            'segment', segment, 'max_append_ms', max_append_ms, 'first', first, 'versions', ARGV[5])
@@ -163,11 +167,16 @@ class SpeedStore:
     def open(self, partition: int, start: int, topic_id: str, announced: Mapping[str, int] | None = None) -> Resume:
         """Where the partition goes on; at `start` if the store does not know it yet.
 
-        `announced`: the highest version of each dimension that was announced before `start`.
+        `announced`: the highest version of each dimension that was announced before `start`. Raises StoreFull.
         """
         keys = [self._key(partition, "head"), f"{self._prefix}:partitions"]
         versions = json.dumps({name: (version, version) for name, version in (announced or {}).items()})
-        return _resume(self._open(keys=keys, args=[partition, start, topic_id, versions, *_HEAD_FIELDS]))
+        try:
+            return _resume(self._open(keys=keys, args=[partition, start, topic_id, versions, *_HEAD_FIELDS]))
+        except redis.ResponseError as error:
+            if _denied(error):
+                raise StoreFull from error
+            raise
 
     def resume(self, partition: int) -> Resume | None:
         """Where the partition goes on, None if the store does not know it."""
@@ -187,19 +196,19 @@ class SpeedStore:
         """Each view's encoded states of one segment; empty if there is no such segment."""
         return _states(self._redis.hgetall(self._key(partition, "segment", segment)))
 
-    def put_all(self, puts: Sequence[Put]) -> list[bool]:
+    def put_all(self, puts: Sequence[Put]) -> list[bool | None]:
         """Store a chunk, a script for each partition, all sent at once; for each whether it was accepted.
 
         A partition's pieces cover [start, pieces[-1].next), and its head moves to their end.
         The first piece either goes on with the segment the head stands in (its `first` lies before `start`) or
         begins one at `start`; each later piece begins where the one before ends. False, and nothing changed of this
         partition, unless the stored next offset is `start` and the stored topic id is `topic_id`: another reader
-        moved it.
+        moved it. None, and nothing changed of this partition, where the store is full.
         """
         with self._redis.pipeline(transaction=False) as pipeline:
             for put in puts:
                 self._put(*self._scripted(put), client=pipeline)
-            return [bool(accepted) for accepted in pipeline.execute()]
+            return [_accepted(reply) for reply in pipeline.execute(raise_on_error=False)]
 
     def put(
         self,
@@ -210,8 +219,11 @@ class SpeedStore:
         epoch: int,
         versions: Mapping[str, tuple[int, int]] | None = None,
     ) -> bool:
-        """`put_all` for one partition."""
-        return self.put_all([Put(partition, start, pieces, topic_id, epoch, versions or {})])[0]
+        """`put_all` for one partition. Raises StoreFull."""
+        [accepted] = self.put_all([Put(partition, start, pieces, topic_id, epoch, versions or {})])
+        if accepted is None:
+            raise StoreFull
+        return accepted
 
     def _scripted(self, put: Put) -> tuple[list[str], list[Any]]:
         _check_chain(put.start, put.pieces)
@@ -279,6 +291,19 @@ def stored_generations(url: SecretStr, domain: str) -> set[str]:
     with client:
         keys = [key.decode() for key in client.scan_iter(match=f"tidemark:{{*:{domain}}}:partitions", count=1000)]
     return {key.split("{")[1].split(":")[0] for key in keys}
+
+
+def _accepted(reply: Any) -> bool | None:
+    if isinstance(reply, Exception):
+        if _denied(reply):
+            return None
+        raise reply
+    return bool(reply)
+
+
+def _denied(error: Exception) -> bool:
+    """Whether a write was denied for want of memory; up to Redis 6 a script's error has that in its text alone."""
+    return isinstance(error, redis.OutOfMemoryError) or "-OOM " in str(error)
 
 
 def _resume(fields: Sequence[bytes]) -> Resume:

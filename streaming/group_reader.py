@@ -23,7 +23,7 @@ from lake.timeline import Versions
 from streaming.gap_reader import GapReader
 from streaming.log_reader import Batch, LogReader
 from streaming.pieces import Chunk, split
-from streaming.states import until_store_answers
+from streaming.states import until_store_answers, until_store_has_room
 from streaming.topic import Topic, TopicWatch
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ class GroupReader:
         return {p: resume.next_offset for p, resume in self._resumes.items()}
 
     def poll(self, seconds: float) -> Chunk | None:
-        """What arrives within `seconds`, None if nothing. Raises LogStopped; waits while the store is away."""
+        """What arrives within `seconds`, None if nothing. Raises LogStopped; waits while the store is away or full."""
         try:
             if self._reader is None or self._partitions_changed(self._reader.topic):
                 self.close()
@@ -119,6 +119,7 @@ class GroupReader:
         epochs = {p: resume.epoch for p, resume in self._resumes.items()}
         return LogReader(self._settings, topic, self.positions, epochs, _GATHER_SECONDS)
 
+    @until_store_has_room
     @until_store_answers
     def _resume(self, partition: int, topic_id: str) -> Resume:
         resume = self._store.resume(partition)

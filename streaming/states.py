@@ -7,7 +7,7 @@ the events that a chunk's may repeat: where they are not known up to the chunk's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ import structlog
 import tenacity
 
 from lake import metrics
+from lake.errors import StoreFull
 from lake.kernel import Kernel, decode, encode
 from lake.store import Put, SpeedStore
 from streaming.pieces import PIECE, Chunk, Run
@@ -24,13 +25,25 @@ from streaming.repeats import RepeatFinder
 
 log = structlog.get_logger()
 
-# Without end: while the store is away the chunk waits, and with it the reader, so memory stays bounded.
+# Without end: while the store is away or full the chunk waits, and with it the reader, so memory stays bounded.
+_WAIT = tenacity.wait_exponential(multiplier=0.1, max=5)
 until_store_answers = tenacity.retry(
     retry=tenacity.retry_if_exception_type((redis.ConnectionError, redis.TimeoutError)),
-    wait=tenacity.wait_exponential(multiplier=0.1, max=5),
+    wait=_WAIT,
     before_sleep=lambda attempt: log.warning(
         "the store does not answer", error=str(attempt.outcome.exception() if attempt.outcome else "")
     ),
+)
+
+
+def _say_full(attempt: tenacity.RetryCallState) -> None:
+    if attempt.attempt_number == 1:
+        log.warning("the store is full, waiting for room", error=str(attempt.outcome and attempt.outcome.exception()))
+
+
+# Others make the room: builds let go of what they have covered (`jobs/trim.py`), and need no speed layer for it.
+until_store_has_room = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(StoreFull), wait=_WAIT, before_sleep=_say_full
 )
 
 
@@ -73,12 +86,28 @@ class SegmentStates:
         merged = self._merge(self._kernel.aggregate(by=(PIECE,), names=self._views), before)
         puts = [self._absolute(chunk, p, run, merged) for p, run in chunk.runs.items() if p not in refused]
         with metrics.STORE_PUT_SECONDS.labels(self._store.domain).time():
-            accepted = until_store_answers(self._store.put_all)(puts)
-        refused |= {put.partition for put, stored in zip(puts, accepted, strict=True) if not stored}
+            accepted = self._put_all(puts)
+        refused |= {p for p, stored in accepted.items() if not stored}
         self._count(chunk, refused)
         for p in refused:
             self._current.pop(p, None)
         return refused
+
+    def _put_all(self, puts: Sequence[Put]) -> dict[int, bool]:
+        """By partition, whether the store accepted; once it has said so, that put is not sent again."""
+        accepted: dict[int, bool] = {}
+
+        @until_store_has_room
+        @until_store_answers
+        def put_rest() -> None:
+            rest = [put for put in puts if put.partition not in accepted]
+            outcomes = zip(rest, self._store.put_all(rest), strict=True)
+            accepted.update({put.partition: stored for put, stored in outcomes if stored is not None})
+            if len(accepted) < len(puts):
+                raise StoreFull
+
+        put_rest()
+        return accepted
 
     def _count(self, chunk: Chunk, refused: set[int]) -> None:
         domain, rows = self._store.domain, chunk.rows

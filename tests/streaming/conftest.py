@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import redis
+from pydantic import SecretStr
 
 from lake.kernel import Kernel
 from lake.log import Log
@@ -23,6 +26,8 @@ from streaming.log_reader import LogReader
 from streaming.pieces import PIECE
 from streaming.produce import EventProducer
 from streaming.topic import TopicWatch
+from tests.conftest import Sandbox
+from tests.store_server import free_port, store_server
 
 ROOT = Path(__file__).parents[2]
 SHARES = Shares(late=0.1, duplicates=0.05, malformed=0.05)
@@ -113,6 +118,14 @@ def speed_store() -> Callable[..., SpeedStore]:
         return SpeedStore(sandbox.settings.store_url, generation, sandbox.domain.name, **options)
 
     return store
+
+
+@pytest.fixture
+def own_store(make_sandbox, tools) -> tuple[Sandbox, Callable[..., AbstractContextManager[redis.Redis]]]:
+    """A sandbox, and a context in which its store, of this test alone, is there; each time an empty one."""
+    port = free_port()
+    sandbox = make_sandbox(segment_seconds=1, store_url=SecretStr(f"redis://127.0.0.1:{port}/0"))
+    return sandbox, partial(store_server, tools.store_server, port)
 
 
 @dataclass(frozen=True)

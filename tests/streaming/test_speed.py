@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 
 import pytest
-import redis
 import yaml
-from pydantic import SecretStr
 
 from lake.domain import read_domain
 from lake.errors import StoreFenced
@@ -115,28 +109,6 @@ def test_a_chunk_that_crosses_a_boundary_is_cut_there(short_segments, send, spee
     assert ((ranges, found) == (right.ranges, right.states)) is exact
 
 
-@pytest.fixture
-def own_store(make_sandbox, tools, until):
-    """A sandbox, and a context in which its store, of this test alone, is there; each time an empty one."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    @contextmanager
-    def run() -> Iterator[None]:
-        process = subprocess.Popen(
-            [str(tools.store_server), "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL
-        )
-        try:
-            until(lambda: _answers(redis.Redis(port=port)))
-            yield
-        finally:
-            process.kill()
-            process.wait()
-
-    return make_sandbox(segment_seconds=1, store_url=SecretStr(f"redis://127.0.0.1:{port}/0")), run
-
-
 def test_after_the_store_was_lost_the_reader_replays_from_the_frontier(own_store, send, speed_store, expected):
     sandbox, run_store = own_store
     store = speed_store(sandbox)
@@ -162,13 +134,6 @@ def test_while_the_store_is_away_a_chunk_waits(own_store, send, speed_store, exp
         end, store = Log(sandbox.settings, sandbox.domain).end(), speed_store(sandbox)
         until(lambda: heads(store) == end)
         assert_equal(store, expected(sandbox))
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
 
 
 def test_where_a_runner_has_put_the_reader_elsewhere_a_refused_chunk_fails_the_bundle(sandbox, send, speed_store):

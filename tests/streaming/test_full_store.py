@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.streaming.kept import (
     assert_equal,
     catch_up,
     heads,
+    next_chunk,
     next_segment,
     reader,
     states,
@@ -76,6 +78,17 @@ def test_when_covered_segments_were_let_go_the_job_goes_on_exactly(waiting, unti
     assert ranges == {key: right.ranges[key] for key in ranges}
     assert found == {key: right.states[key] for key in ranges}
     assert job.poll() is None
+
+
+def test_a_reader_waits_for_room_to_open_a_partition(own_store, send, speed_store, until):
+    sandbox, run_store = own_store
+    send(sandbox, 400)
+    with run_store("--maxmemory", "1", "--maxmemory-policy", "noeviction") as server, ThreadPoolExecutor() as pool:
+        chunk = pool.submit(next_chunk, reader(sandbox, speed_store(sandbox)))
+        until(lambda: server.info("stats")["total_error_replies"] > 2)
+        assert server.dbsize() == 0
+        server.config_set("maxmemory", "100mb")
+        assert chunk.result(60).rows.num_rows > 0
 
 
 class _RoomForOne(SpeedStore):

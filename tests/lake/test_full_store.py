@@ -102,8 +102,11 @@ def test_a_full_store_lets_go_of_a_generation(server, store):
 
 
 def test_of_a_chunk_each_partition_is_stored_or_not_as_there_is_room_for_it(server, store):
-    for partition in (0, 1):
+    count, size = 400, 2 * MAX_BYTES // 400
+    for partition in range(count):
         store.open(partition, 0, TOPIC)
-    small, large = _piece(0, 1), _piece(0, 2 * MAX_BYTES)
-    assert store.put_all([Put(0, 0, [small], TOPIC, 0, {}), Put(1, 0, [large], TOPIC, 0, {})]) == [True, None]
-    assert {p: at.next_offset for p, at in store.heads().items()} == {0: 1, 1: 0}
+    outcomes = store.put_all([Put(p, 0, [_piece(0, size)], TOPIC, 0, {}) for p in range(count)])
+    room = outcomes.count(True)
+    assert outcomes == [True] * room + [None] * (count - room)
+    assert 0 < room < count
+    assert [head.next_offset for head in store.heads().values()] == [1] * room + [0] * (count - room)

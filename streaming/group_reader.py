@@ -1,5 +1,5 @@
 """A group of a domain's partitions, read from where the store stands and split at segment boundaries; what Kafka has
-forgotten by then is read from raw.
+forgotten by then, or forgets meanwhile, is read from raw.
 
 Invariant: the store's offsets are the truth when a group is opened; nothing else, no runner's checkpoint, decides
 where reading goes on. Afterwards the reader runs ahead of the store only by chunks that are being put.
@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 
 from lake.cuts import Cut
 from lake.domain import Domain
-from lake.errors import LogRecreated
+from lake.errors import LogRecreated, RetentionPassed
 from lake.raw import Raw
 from lake.settings import Settings
 from lake.store import Resume, SpeedStore
@@ -75,29 +75,37 @@ class GroupReader:
     def poll(self, seconds: float) -> Chunk | None:
         """What arrives within `seconds`, None if nothing. Raises LogStopped; waits while the store is away or full."""
         try:
-            if self._reader is None or self._partitions_changed(self._reader.topic):
+            try:
+                reader, batch = self._read(seconds)
+            except RetentionPassed:  # Kafka forgets faster than this reads: raw has the records, or opening raises
                 self.close()
-                self._reader = self._open()
-            batch = self._reader.poll(_MAX_RECORDS, _MAX_BYTES, seconds)
+                reader, batch = self._read(seconds)
         except KafkaException as error:
             log.warning("reading failed, opening anew", group=self._group, error=str(error))
             self.close()
             time.sleep(seconds)
             return None
         if batch is None:
-            if isinstance(self._reader, GapReader):
+            if isinstance(reader, GapReader):
                 self.close()
             return None
-        if isinstance(self._reader, LogReader):
-            self._report(self._reader)
+        if isinstance(reader, LogReader):
+            self._report(reader)
         segment_ms = self._settings.segment_seconds * 1000
-        return self._split(batch, self._resumes, segment_ms, self._reader.topic.id, self._group)
+        return self._split(batch, self._resumes, segment_ms, reader.topic.id, self._group)
 
     def close(self) -> None:
         """Forget everything; the next poll opens at where the store stands."""
         if self._reader:
             self._reader.close()
         self._reader, self._resumes = None, {}
+
+    def _read(self, seconds: float) -> tuple[LogReader | GapReader, Batch | None]:
+        """What the reader has next, opened first where it is not, or no longer, of the topic's partitions."""
+        if self._reader is None or self._partitions_changed(self._reader.topic):
+            self.close()
+            self._reader = self._open()
+        return self._reader, self._reader.poll(_MAX_RECORDS, _MAX_BYTES, seconds)
 
     def _report(self, reader: LogReader) -> None:
         """Say now and then how far there is to go, where it is far."""

@@ -6,7 +6,7 @@ import json
 import signal
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.conftest import Sandbox
 from tests.reference import Reference
 from tests.streaming.conftest import SHARES, Workers
 from tests.streaming.kept import assert_equal, catch_up, heads, put_count, reader, states
+from tests.streaming.processes import family, frozen, has_ended
 from tests.streaming.told import SERVED, Told
 
 VICTIMS = {"prism": ("job", "runner"), "flink": ("job", "runner", "worker")}
@@ -57,30 +58,6 @@ def start(workers, runner) -> Callable[..., psutil.Process]:
         return workers.start("streaming.speed", sandbox, "--runner", runner, *GROUPS)
 
     return start
-
-
-def family(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """A job, with all of its runner's processes, that does nothing for a while and knows nothing of it."""
-    processes = [psutil.Process(pid), *family(pid)]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
-
-
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def is_worker(process: psutil.Process) -> bool:

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from lake.kernel import Kernel
 from lake.log import Log
 from lake.store import SpeedStore
+from local.tools import set_up
 from streaming.events.shop import shop_events
 from streaming.events.stream import Shares
 from streaming.log_reader import LogReader
@@ -38,6 +39,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def runners(tools) -> None:
+    """Every runner is installed."""
+    set_up(flink=True)
 
 
 @pytest.fixture

@@ -10,36 +10,18 @@ import pyarrow as pa
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from lake.errors import LogRecreated, TidemarkError
+from lake.errors import LogRecreated
 from lake.log import Log
 from lake.raw import Raw
 from streaming.land import Lander
+from tests.streaming.landed import landed, times_landed
 from tests.streaming.routes import declare
 
 QUICK = {"TIDEMARK_LAND_INTERVAL_SECONDS": "0.1"}
 
 
-def landed(sandbox) -> dict[int, int]:
-    raw = Raw(sandbox.settings, sandbox.domain)
-    try:
-        return raw.positions(raw.table())
-    except TidemarkError:
-        return {}
-
-
 def count(sandbox) -> int:
     return sum(landed(sandbox).values())
-
-
-def times_landed(sandbox) -> Counter:
-    """(partition, offset) -> how often raw holds it."""
-    raw = Raw(sandbox.settings, sandbox.domain)
-    table = raw.table()
-    found: Counter = Counter()
-    for file in raw.files(table):
-        rows = raw.read(file, ["partition", "offset"])
-        found.update(zip(rows["partition"].to_pylist(), rows["offset"].to_pylist(), strict=True))
-    return found
 
 
 def test_each_record_lands_once_though_two_landers_run_and_are_killed(sandbox, send, workers, until, read_log):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -17,14 +19,11 @@ import pyarrow.compute as pc
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from lake.errors import BadSettings
 from lake.kernel import COUNTS, Kernel
 from lake.log import Log
 from lake.serving import Serving
-from local.tools import set_up
 from streaming.events.shop import shop_events
 from streaming.produce import EventProducer
-from streaming.runners import started
 from tests.conftest import Sandbox
 from tests.reference import Reference
 from tests.streaming.conftest import SHARES, Workers
@@ -37,12 +36,11 @@ VICTIMS = {"prism": ("job", "runner"), "flink": ("job", "runner", "worker")}
 GROUPS = ("--groups", "3")
 SPREAD = {"prism": GROUPS, "flink": (*GROUPS, "--workers", "2")}
 """Three groups, where a runner has more than one worker over two of them."""
-
-
-@pytest.fixture(scope="session")
-def runners(tools) -> None:
-    """Every runner is installed."""
-    set_up(flink=True)
+SCALES = {
+    "prism": (("--groups", "1"), GROUPS, ("--groups", "2")),
+    "flink": (("--groups", "1"), SPREAD["flink"], ("--groups", "2")),
+}
+"""What a job is started with, one after the other."""
 
 
 @pytest.fixture(params=VICTIMS)
@@ -103,6 +101,31 @@ def test_killed_mid_backlog_in_any_part_and_restarted_the_speed_job_is_exact_and
     until(lambda: all(map(has_ended, children)), 10)
 
 
+def test_another_number_of_groups_and_workers_is_a_restart_that_may_overlap_and_the_store_is_exact(
+    runner, workers, make_sandbox, until, speed_store, expected
+):
+    sandbox = make_sandbox(segment_seconds=1)
+    store, producer = (
+        speed_store(sandbox),
+        workers.start("streaming.produce", sandbox, "--like", "shop", "--rate", "500"),
+    )
+    running: list[subprocess.Popen] = []
+    for scale in SCALES[runner]:
+        before, refusals = put_count(store), workers.logs().count("stands elsewhere")
+        running.append(workers.start("streaming.speed", sandbox, "--runner", runner, *scale))
+        until(lambda before=before: put_count(store) > before)
+        if len(running) > 1:
+            until(lambda refusals=refusals: workers.logs().count("stands elsewhere") > refusals)
+            old = running.pop(0)
+            old.terminate()
+            assert old.wait(30) == 0
+    producer.terminate()
+    assert producer.wait(60) == 0
+    end = end_of(sandbox)
+    until(lambda: heads(store) == end)
+    assert_equal(store, expected(sandbox))
+
+
 def test_a_topic_made_anew_stops_the_speed_job_by_name(sandbox, send, workers, start, until, speed_store):
     send(sandbox, 500)
     process, store = start(sandbox), speed_store(sandbox)
@@ -113,29 +136,6 @@ def test_a_topic_made_anew_stops_the_speed_job_by_name(sandbox, send, workers, s
     assert process.wait(60) == 1
     assert "LogRecreated" in workers.logs()
     until(lambda: all(map(has_ended, children)), 10)
-
-
-@pytest.mark.parametrize(
-    "changes, workers, said",
-    [
-        ({"prism_binary": "/nowhere/prism"}, 1, "TIDEMARK_PRISM_BINARY=/nowhere/prism: .*`make setup` builds it"),
-        ({}, 2, "--workers 2: Prism has one"),
-        ({"runner": "flink", "flink_jars_dir": "/nowhere"}, 1, "TIDEMARK_FLINK_JARS_DIR=/nowhere: .*`tidemark setup"),
-    ],
-)
-def test_a_runner_that_is_not_there_is_an_error_that_says_how_to_get_it(settings, tmp_path, changes, workers, said):
-    paths = {name: Path(value) if name.endswith(("_binary", "_dir")) else value for name, value in changes.items()}
-    with pytest.raises(BadSettings, match=said), started(settings.model_copy(update=paths), "job", workers, tmp_path):
-        pass
-
-
-def test_without_java_flink_says_so(settings, tmp_path, monkeypatch, runners):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with (
-        pytest.raises(BadSettings, match="runner 'flink' needs java 17 or newer on PATH"),
-        started(settings.model_copy(update={"runner": "flink"}), "job", 1, tmp_path),
-    ):
-        pass
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,21 @@ def test_the_merged_answer_is_plain_pythons_and_bad_records_are_counted_as_such(
     assert told("tidemark_speed_lag_offsets", **labels) == 0
     newest = pc.max(rows["append_time"].cast(pa.int64())).as_py() / 1_000_000
     assert told("tidemark_speed_head_timestamp_seconds", **labels) == newest
+
+
+def test_events_in_partitions_that_are_added_under_load_are_counted(job, send, until, speed_store, expected):
+    sandbox, store = job.sandbox, speed_store(job.sandbox)
+    before, partitions = put_count(store), len(end_of(sandbox))
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send, sandbox, 30_000, seed=3)
+        until(lambda: put_count(store) > before)
+        Log(sandbox.settings, sandbox.domain).add_partitions(partitions + 3)
+        sending.result()
+    send(sandbox, 2_000, seed=4)
+    end = end_of(sandbox)
+    assert all(end[added] > 0 for added in range(partitions, partitions + 3))
+    until(lambda: heads(store) == end)
+    assert_equal(store, expected(sandbox))
 
 
 def test_where_another_reader_has_moved_on_the_job_opens_anew_and_the_store_is_exact(

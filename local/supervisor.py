@@ -20,15 +20,17 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from lake.parent import end_with
 from local.errors import PartFailed
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Supervisor:
@@ -61,7 +63,8 @@ class Supervisor:
     ) -> None:
         """Start supervisord with every program stopped. Raises PartFailed if it does not answer."""
         (self.home / "logs").mkdir(exist_ok=True)
-        in_child = _adopt_orphans_and_follow_parent if die_with_parent else _adopt_orphans
+        # The stack of a test run that is killed must not outlive it.
+        parent = os.getpid() if die_with_parent else None
         configuration = self.home / "supervisord.conf"
         configuration.write_text(self._configuration(programs, directory))
         self.socket.unlink(missing_ok=True)
@@ -74,7 +77,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=in_child,
+                preexec_fn=partial(_adopt_orphans, parent),
             )
         deadline = time.monotonic() + 20
         while not self._answers():
@@ -184,13 +187,9 @@ def _socket_dir() -> Path:
     return directory
 
 
-def _adopt_orphans() -> None:
+def _adopt_orphans(parent: int | None) -> None:
+    """In the child; with a `parent` it also stops when that ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _adopt_orphans_and_follow_parent() -> None:
-    """The stack of a test run that is killed must not outlive it."""
-    _adopt_orphans()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if parent is not None:
+        end_with(parent, signal.SIGTERM)

@@ -5,19 +5,18 @@ Invariant: it cannot outlive the process that started it, however that ends: the
 
 from __future__ import annotations
 
-import ctypes
-import signal
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 
 from lake.errors import TidemarkError
+from lake.parent import end_with
 
-_PR_SET_PDEATHSIG = 1
 _START_SECONDS = 60
-_libc = ctypes.CDLL(None)
 
 
 @contextmanager
@@ -28,7 +27,8 @@ def child(
 
     Call from the main thread: the child dies with the thread that started it.
     """
-    process = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent, start_new_session=True)
+    follow = partial(end_with, os.getpid())
+    process = subprocess.Popen(command, env=environment, preexec_fn=follow, start_new_session=True)
     try:
         _await_port(name, process, port)
         yield process
@@ -42,10 +42,6 @@ def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _await_port(name: str, process: subprocess.Popen, port: int) -> None:

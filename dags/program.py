@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from lake.errors import TidemarkError
 
@@ -40,6 +41,20 @@ class Program:
 def of_domain(domain: str, _context: Mapping[str, Any]) -> list[str]:
     """The arguments of a program that is told nothing but its domain."""
     return ["--domain", domain]
+
+
+def last_document(lines: Sequence[str], masked: Callable[[str], str]) -> Any:
+    """The last line that is a JSON object; others are a JVM's, which says its warnings on the stdout of the program.
+
+    Raises AirflowException if none is, with the last lines, `masked`.
+    """
+    for line in reversed(lines):
+        if line.startswith("{"):
+            try:
+                return json.loads(line)
+            except ValueError:
+                continue
+    raise AirflowException(f"the program said no result in its last {len(lines)} lines:\n{masked(last_words(lines))}")
 
 
 def last_words(lines: Sequence[str]) -> str:

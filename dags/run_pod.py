@@ -6,8 +6,7 @@ a list of arguments that no shell reads.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -15,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import models as k8s
 
 from dags.masking import mask_secrets
-from dags.program import Arguments, Program, last_words
+from dags.program import Arguments, Program, last_document, last_words
 from dags.spark_on_kubernetes import DRIVER_PORTS, driver_environment
 from lake.errors import BadSettings
 from lake.settings import Settings
@@ -92,7 +91,7 @@ class RunPod(Program, KubernetesPodOperator):
             name = self.pod.metadata.name if self.pod else "that could not be made"
             words = masked(last_words(self._said) if self._said else str(error))
             raise AirflowException(f"{self.module} failed in pod {name}:\n{words}") from error
-        self.result = last_document(self._said)
+        self.result = last_document(self._said, masked)
         context["ti"].xcom_push(key="return_value", value=self.result)
 
     def await_pod_completion(self, pod: k8s.V1Pod) -> None:  # type: ignore[override]
@@ -107,14 +106,3 @@ class RunPod(Program, KubernetesPodOperator):
             _preload_content=False,
         )
         self._said = reply.data.decode(errors="backslashreplace").splitlines()
-
-
-def last_document(lines: Sequence[str]) -> Any:
-    """The last line that is a JSON object. Raises AirflowException if none is."""
-    for line in reversed(lines):
-        if line.startswith("{"):
-            try:
-                return json.loads(line)
-            except ValueError:
-                continue
-    raise AirflowException(f"the program said no result in its last {len(lines)} lines:\n{last_words(lines)}")

@@ -10,10 +10,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiClient
 
-from dags.program import of_domain
+from dags.program import last_document, of_domain
 from dags.request import BadRequest
 from dags.run_module import RunModule
-from dags.run_pod import RunPod, last_document
+from dags.run_pod import RunPod
 from dags.submit import submit
 from lake.errors import BadSettings
 
@@ -178,8 +178,8 @@ def test_pods_need_an_image(cluster, monkeypatch):
         _submit()
 
 
-def test_a_pods_result_is_the_last_document_that_it_printed():
+def test_a_programs_result_is_the_last_document_that_it_printed():
     lines = ["{not json", '{"early": 1}', "starting Spark", '{"domain": "shop"}', "the JVM's last word"]
-    assert last_document(lines) == {"domain": "shop"}
-    with pytest.raises(AirflowException, match="said no result in its last 1 lines:\nstarting Spark"):
-        last_document(lines[2:3])
+    assert last_document(lines, str) == {"domain": "shop"}
+    with pytest.raises(AirflowException, match="said no result in its last 1 lines:\nSTARTING SPARK"):
+        last_document(lines[2:3], str.upper)

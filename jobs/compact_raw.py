@@ -181,11 +181,10 @@ def _gains(files: list[RawFile]) -> bool:
 def _reaches_beyond(raw: Raw, table: DeltaTable, files: list[RawFile], cut: Cut) -> bool:
     """Whether they hold a record that is not before the cut."""
     end = raw.positions(table)
-    for file in files:
-        if file.may_hold(cut, end):
-            rows = raw.read(file, ["partition", "offset"])
-            if pc.any(lies_between(rows, cut, end)).as_py():
-                return True
+    for file in raw.ahead(file for file in files if file.may_hold(cut, end)):
+        rows = raw.read(file, ["partition", "offset"])
+        if pc.any(lies_between(rows, cut, end)).as_py():
+            return True
     return False
 
 

@@ -23,7 +23,8 @@ def split(raw: Raw, version: DeltaTable, span: Span, most: int) -> list[Span]:
     if count(span.start, span.end) <= most:
         return [span]
     segment_ms = raw.settings.segment_seconds * 1000
-    read = (between(raw.read(file, _COLUMNS), span.start, span.end) for file in files_of(raw, version, span))
+    files = raw.ahead(files_of(raw, version, span))
+    read = (between(raw.read(file, _COLUMNS), span.start, span.end) for file in files)
     return divide(timeline(survey(rows, segment_ms) for rows in read), span, most)
 
 

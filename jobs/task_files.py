@@ -21,6 +21,7 @@ from lake.domain import Domain
 from lake.raw import Raw
 from lake.raw_file import RawFile
 from lake.settings import Settings
+from lake.small_files import joined
 
 Work = Callable[[Settings, Iterator[pa.Table]], Iterator[pa.RecordBatch]]
 """What a task makes of its records (RAW_SCHEMA), in a worker."""
@@ -48,17 +49,6 @@ def _run(numbers: Iterator[pa.RecordBatch], files: TaskFiles, work: Work) -> Ite
     settings = with_secrets(files.settings)
     raw = Raw(settings, files.domain)
     own = [file for batch in numbers for number in batch["id"].to_pylist() for file in files.tasks[number]]
-    read = (raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH, files.start, files.end) for file in own)
-    yield from work(settings, _gathered(chain.from_iterable(read)))
-
-
-def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Small tables made into larger ones: the kernel's cost has a fixed part a call."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= ROWS_PER_BATCH or sum(t.nbytes for t in waiting) >= BYTES_PER_BATCH:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+    read = (raw.stream(file, ROWS_PER_BATCH, BYTES_PER_BATCH, files.start, files.end) for file in raw.ahead(own))
+    # The kernel's cost has a fixed part a call.
+    yield from work(settings, joined(chain.from_iterable(read), ROWS_PER_BATCH, BYTES_PER_BATCH))

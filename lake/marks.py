@@ -59,7 +59,7 @@ def read_timeline(
 ) -> Timeline:
     """The timeline of [start, end), from those columns of the files that it needs. `start` is a cut."""
     surveys, announced = [], []
-    for file in files:
+    for file in raw.ahead(files):
         rows = between(raw.read(file, _COLUMNS), start, end)
         surveys.append(survey(rows, segment_seconds * 1000))
         announced += announcements(rows)

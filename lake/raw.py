@@ -6,7 +6,7 @@ the rows before it. So `positions` is what raw holds, exactly, whatever died whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import pyarrow as pa
@@ -22,7 +22,8 @@ from lake.parse import MARKER_HEADER
 from lake.raw_file import RawFile, group_bounds
 from lake.raw_schema import RAW_SCHEMA
 from lake.settings import Settings
-from lake.tables import data_files, open_table, read_file, stream_file
+from lake.small_files import fetched_ahead
+from lake.tables import data_files, fetch_file, open_table, read_file, stream_file
 from lake.waiting import wait_until
 
 DATE = "append_date"
@@ -111,18 +112,22 @@ class Raw:
         """The data files of this version with what the log says of them, oldest records first."""
         return sorted((RawFile(f) for f in data_files(table)), key=lambda file: (file.first_time, file.path))
 
+    def ahead(self, files: Iterable[RawFile]) -> Iterator[RawFile]:
+        """The same files in the same order, for whoever reads many: small ones are fetched before they are read."""
+        return fetched_ahead(files, lambda file: fetch_file(self.settings, self.uri, file.path))
+
     def scan(self, start: Cut, end: Cut, table: DeltaTable | None = None) -> Iterator[pa.Table]:
         """The records with offsets in [start, end), in tables of bounded size, in no order. Raises as `read`."""
         table = table or self.table()
-        for file in self.files(table):
-            if file.may_hold(start, end):
-                yield from self.stream(file, _ROWS, _BYTES, start, end)
+        for file in self.ahead(file for file in self.files(table) if file.may_hold(start, end)):
+            yield from self.stream(file, _ROWS, _BYTES, start, end)
 
     def read(self, file: RawFile, columns: list[str] | None = None) -> pa.Table:
         """One data file, as RAW_SCHEMA (or some of its columns). Raises RawDamaged if it is gone or unreadable."""
         columns = columns or RAW_SCHEMA.names
         try:
-            rows = read_file(self.settings, self.uri, file.path, columns)
+            body = file.body and file.body.result()
+            rows = read_file(self.settings, self.uri, file.path, columns, body)
         except (OSError, pa.ArrowInvalid) as error:
             raise self._lost(file, error) from error
         return rows.cast(pa.schema([RAW_SCHEMA.field(c) for c in columns]))
@@ -158,7 +163,8 @@ class Raw:
             return bounds is None or bounds.may_hold(start or {}, end or {})
 
         try:
-            rows = stream_file(self.settings, self.uri, file.path, RAW_SCHEMA.names, max_rows, max_bytes, wanted)
+            body = file.body and file.body.result()
+            rows = stream_file(self.settings, self.uri, file.path, RAW_SCHEMA.names, max_rows, max_bytes, wanted, body)
             for table in (table.cast(RAW_SCHEMA) for table in rows):
                 yield table if end is None else between(table, start or {}, end)
         except (OSError, pa.ArrowInvalid) as error:
@@ -174,9 +180,11 @@ class Raw:
             return {}
         first: Cut = {}
         seals: dict[tuple[int, int], set[int]] = {}
-        for file in self.files(table or self.table()):
-            if epoch_ms(file.last_time) < epoch_ms(t) or (_sealed(seals) and file.is_after(first)):
-                continue
+
+        def needed(file: RawFile) -> bool:
+            return epoch_ms(file.last_time) >= epoch_ms(t) and not (_sealed(seals) and file.is_after(first))
+
+        for file in self.ahead(filter(needed, self.files(table or self.table()))):
             rows = self.read(file, ["partition", "offset", "append_time", "headers"])
             rows = rows.filter(pc.greater_equal(rows["append_time"], pa.scalar(t, rows["append_time"].type)))
             for found in rows.group_by("partition").aggregate([("offset", "min")]).to_pylist():

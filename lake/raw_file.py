@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.cuts import Cut
@@ -40,6 +43,9 @@ def group_bounds(group: pq.RowGroupMetaData) -> Bounds | None:
 class RawFile:
     """What the Delta log says of one data file: its path under the table and the bounds of what it holds."""
 
+    body: Future[pa.Buffer] | None = None
+    """Its bytes, if somebody fetches them ahead; else whoever reads it does."""
+
     def __init__(self, action: dict) -> None:
         self.path: str = action["path"]
         self.date: date = action["partition.append_date"]
@@ -49,6 +55,12 @@ class RawFile:
         self.last_time: datetime = action["max.append_time"]
         partitions = range(action["min.partition"], action["max.partition"] + 1)
         self._bounds = Bounds(partitions, action["min.offset"], action["max.offset"])
+
+    def with_body(self, body: Future[pa.Buffer]) -> RawFile:
+        """The same file, whose bytes are being fetched."""
+        fetched = copy(self)
+        fetched.body = body
+        return fetched
 
     def may_hold(self, start: Cut, end: Cut) -> bool:
         """Whether a record with an offset in [start, end) may be in it."""

@@ -17,6 +17,7 @@ from lake.kernel import COUNTS, Kernel
 from lake.marks import Marks
 from lake.raw import Raw, lies_between
 from lake.raw_schema import RAW_SCHEMA
+from lake.small_files import joined
 
 _ROWS_A_RUN = 250_000
 _BYTES_A_RUN = 64 << 20
@@ -61,15 +62,12 @@ class Recompute:
 
 def records(raw: Raw, table: DeltaTable, problems: list[str]) -> Iterator[pa.Table]:
     """Raw's records in chunks of many files; a file that is lost is told in `problems`, and left out."""
-    waiting: list[pa.Table] = []
-    for file in raw.files(table):
-        try:
-            for rows in raw.stream(file, _ROWS_A_RUN, _BYTES_A_RUN):
-                waiting.append(rows)
-                if sum(map(len, waiting)) >= _ROWS_A_RUN or sum(t.nbytes for t in waiting) >= _BYTES_A_RUN:
-                    yield pa.concat_tables(waiting)
-                    waiting = []
-        except RawDamaged as error:
-            problems.append(str(error))
-    if waiting:
-        yield pa.concat_tables(waiting)
+
+    def readable() -> Iterator[pa.Table]:
+        for file in raw.ahead(raw.files(table)):
+            try:
+                yield from raw.stream(file, _ROWS_A_RUN, _BYTES_A_RUN)
+            except RawDamaged as error:
+                problems.append(str(error))
+
+    return joined(readable(), _ROWS_A_RUN, _BYTES_A_RUN)

@@ -59,7 +59,7 @@ def find_records(raw: Raw, table: DeltaTable, search: Search, before: Cut, erasu
     """Look at every record of this version of raw. `erasure`: one that was begun and killed. Raises RawDamaged."""
     own, erased, markers = [_FOUND.empty_table()], [_PLACES.empty_table()], [_PLACES.empty_table()]
     later, first_later, mentioned = 0, None, 0
-    for file in raw.files(table):
+    for file in raw.ahead(raw.files(table)):
         for rows in raw.stream(file, _ROWS, _BYTES):
             found = search.among(rows)
             inside = lies_between(found, {}, before)

@@ -44,9 +44,20 @@ def data_files(table: DeltaTable) -> list[dict]:
     return pa.table(table.get_add_actions(flatten=True)).to_pylist()
 
 
-def read_file(settings: Settings, uri: str, path: str, columns: list[str] | None) -> pa.Table:
-    """Some columns (None: all) of one data file. Raises OSError if it is gone, pa.ArrowInvalid if it is no Parquet."""
-    return _open_file(settings, uri, path).read(columns)
+def fetch_file(settings: Settings, uri: str, path: str) -> pa.Buffer:
+    """The bytes of one data file. Raises OSError if it is gone."""
+    with filesystem(settings).open_input_file(_address(uri, path)) as file:
+        return file.read_buffer()
+
+
+def read_file(
+    settings: Settings, uri: str, path: str, columns: list[str] | None, body: pa.Buffer | None = None
+) -> pa.Table:
+    """Some columns (None: all) of one data file, or of its `body` where that was fetched before.
+
+    Raises OSError if it is gone, pa.ArrowInvalid if it is no Parquet.
+    """
+    return _open_file(settings, uri, path, body).read(columns)
 
 
 def stream_file(
@@ -57,9 +68,10 @@ def stream_file(
     max_rows: int,
     max_bytes: int,
     wanted: Callable[[pq.RowGroupMetaData], bool] = lambda group: True,
+    body: pa.Buffer | None = None,
 ) -> Iterator[pa.Table]:
     """The same in tables of at most `max_rows` rows and, on average, `max_bytes` bytes; of `wanted` row groups only."""
-    file = _open_file(settings, uri, path)
+    file = _open_file(settings, uri, path, body)
     groups = {i: group for i in range(file.num_row_groups) if wanted(group := file.metadata.row_group(i))}
     bytes_per_row = sum(g.total_byte_size for g in groups.values()) / max(1, sum(g.num_rows for g in groups.values()))
     rows = max(1, min(max_rows, int(max_bytes / max(1.0, bytes_per_row))))
@@ -67,10 +79,15 @@ def stream_file(
         yield pa.Table.from_batches([batch])
 
 
-def _open_file(settings: Settings, uri: str, path: str) -> pq.ParquetFile:
+def _open_file(settings: Settings, uri: str, path: str, body: pa.Buffer | None) -> pq.ParquetFile:
+    if body is not None:
+        return pq.ParquetFile(pa.BufferReader(body))
+    return pq.ParquetFile(_address(uri, path), filesystem=filesystem(settings))
+
+
+def _address(uri: str, path: str) -> str:
     # The log holds paths as URLs: a colon in a partition's value is %3A there.
-    address = f"{uri}/{unquote(path)}".removeprefix("s3://")
-    return pq.ParquetFile(address, filesystem=filesystem(settings))
+    return f"{uri}/{unquote(path)}".removeprefix("s3://")
 
 
 def write_file(settings: Settings, uri: str, path: str, rows: pa.Table) -> int:

@@ -66,11 +66,11 @@ class History:
         table = raw.await_positions({partition: end}, self._settings.seal_timeout_seconds)
         since = from_ms(since_ms)
         first = end
-        for file in raw.files(table):
-            if file.last_time >= since and file.may_hold({}, {partition: end}):
-                rows = raw.read(file, ["partition", "offset", "append_time"])
-                late = pc.greater_equal(rows["append_time"], pa.scalar(since, rows["append_time"].type))
-                own = rows.filter(pc.and_(pc.equal(rows["partition"], partition), late))["offset"]
-                first = min([first, *([pc.min(own).as_py()] if len(own) else [])])
+        wanted = (f for f in raw.files(table) if f.last_time >= since and f.may_hold({}, {partition: end}))
+        for file in raw.ahead(wanted):
+            rows = raw.read(file, ["partition", "offset", "append_time"])
+            late = pc.greater_equal(rows["append_time"], pa.scalar(since, rows["append_time"].type))
+            own = rows.filter(pc.and_(pc.equal(rows["partition"], partition), late))["offset"]
+            first = min([first, *([pc.min(own).as_py()] if len(own) else [])])
         found = pa.concat_tables([RAW_SCHEMA.empty_table(), *raw.scan({partition: first}, {partition: end}, table)])
         return found.sort_by("offset")

@@ -127,9 +127,8 @@ class ImportLog:
         raw = Raw(self._settings, self._domain)
         if table := open_table(self._settings, raw.uri):
             held = raw.positions(table)
-            for file in raw.files(table):
-                if file.may_hold(start, held):
-                    found |= _numbers(between(raw.read(file, [*_COLUMNS]), start, held), checkpoint.mark)
+            for file in raw.ahead(file for file in raw.files(table) if file.may_hold(start, held)):
+                found |= _numbers(between(raw.read(file, [*_COLUMNS]), start, held), checkpoint.mark)
             start = {p: max(start.get(p, 0), held.get(p, 0)) for p in {*start, *held}}
         end = Log(self._settings, self._domain).end()
         positions = {p: start.get(p, 0) for p in topic.partitions}

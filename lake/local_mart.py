@@ -23,6 +23,7 @@ import duckdb
 import structlog
 
 from lake import state_files
+from lake.errors import MissingCoverage
 from lake.kernel import Kernel
 from lake.marts import MartSnapshot
 from lake.measures import MACROS
@@ -49,7 +50,8 @@ class LocalMart:
     def files(self, snapshot: MartSnapshot) -> list[Path]:
         """Files (`state_files`) that hold this version's states; none if it has none. Raises MartDamaged, OSError.
 
-        They may be other ones when the same version is asked for again, with the same contents.
+        They may be other ones when the same version is asked for again, with the same contents. Another process may
+        remove one before it is opened (`state_files.open_in`): ask again then.
         """
         with self._lock:
             if self._version != snapshot.version or not all(file.exists() for file in self._files):
@@ -94,7 +96,7 @@ class LocalMart:
                 self._version = None
         except duckdb.InterruptException:
             return  # the process ends
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, MissingCoverage) as error:
             log.warning("copies of a mart stay in many files", folder=str(self._folder), error=str(error))
         with self._lock:
             self._improving = None
@@ -103,7 +105,8 @@ class LocalMart:
         file = self._file(snapshot, run)
         if len(run) > 1 and not file.exists():
             halves = [self._merged(db, snapshot, half) for half in _halves(run)]
-            merged = f'WITH ":states" AS ({state_files.select(db, halves)}) SELECT * FROM ({self._merge})'
+            state_files.open_in(db, halves)
+            merged = f'WITH ":states" AS ({state_files.select(halves)}) SELECT * FROM ({self._merge})'
             _into(file, lambda new: state_files.write(db, new, merged))
             state_files.close(db, halves)
         return file

@@ -116,8 +116,12 @@ class MergedTables:
         return older | self._opened
 
     def _found(self, pin: Pin, stored: Collection[str]) -> list[tuple[Parts, list[Path]]]:
-        """What each of these views is made from at a pin, its copies made."""
-        return [(parts, self.serving.copies(parts)) for parts in (pin.parts(view) for view in sorted(stored))]
+        """What each of these views is made from at a pin, its copies made and opened."""
+        found = [(parts, self.serving.copies(parts)) for parts in (pin.parts(view) for view in sorted(stored))]
+        for file in (file for _, copies in found for file in copies if file not in self._opened):
+            state_files.open_in(self._db, [file])
+            self._opened[file] = time.monotonic()
+        return found
 
     def _take(self, parts: Parts, copies: list[Path]) -> None:
         view = parts.view
@@ -164,8 +168,7 @@ class MergedTables:
         """The views over a stored view's tables and copies; DuckDB binds them anew in each query."""
         parts = {part: f"SELECT * FROM {self._table(stored, part)}" for part in ("final", "moving")}
         columns = ", ".join(f'"{name}"' for name in self.serving.kernel.schema(stored).names)
-        parts["batch"] = state_files.select(self._db, copies, columns) if copies else f"{parts['moving']} WHERE false"
-        self._opened |= dict.fromkeys(copies, time.monotonic())
+        parts["batch"] = state_files.select(copies, columns) if copies else f"{parts['moving']} WHERE false"
         views = self.serving.domain.views
         for view in [name for name in views if self.serving.kernel.stored(name) == stored]:
             for schema, read in LAYERS.items():

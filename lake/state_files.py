@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from lake.errors import MissingCoverage
+
 SUFFIX = ".duckdb"
 _ROWS = 20_480
 """In a group, the least that is read of a file. With fewer a row is found no faster, and all rows are read slower."""
@@ -22,10 +24,23 @@ def write(db: duckdb.DuckDBPyConnection, file: Path, sql: str) -> None:
         db.execute("DETACH making")
 
 
-def select(db: duckdb.DuckDBPyConnection, files: Iterable[Path], columns: str = "*") -> str:
-    """SQL: the rows of these files, at least one, which are opened in `db` under their own names."""
+def open_in(db: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
+    """Open these files in `db` under their own names; from then on it does not matter whether they are removed.
+
+    Raises MissingCoverage if one is gone, or cannot be opened: whoever asks for the files again gets others.
+    """
     for file in files:
-        db.execute(f"ATTACH IF NOT EXISTS '{file}' AS {_name(file)} (READ_ONLY)")
+        try:
+            db.execute(f"ATTACH IF NOT EXISTS '{file}' AS {_name(file)} (READ_ONLY)")
+        except duckdb.IOException as error:
+            raise MissingCoverage(
+                f"a mart's copy {file} cannot be opened ({error}); another process that shares {file.parent} may have "
+                "removed it: ask again, and if that does not help, remove the folder, which is filled anew"
+            ) from error
+
+
+def select(files: Iterable[Path], columns: str = "*") -> str:
+    """SQL: the rows of these files, at least one, where they are open."""
     return " UNION ALL ".join(f"SELECT {columns} FROM {_name(file)}.states" for file in files)
 
 
@@ -36,9 +51,11 @@ def close(db: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
 
 
 def read(file: Path) -> pa.Table:
+    """All rows. Raises as `open_in`."""
     with duckdb.connect(config={"threads": 1}) as db:
         db.execute("SET TimeZone = 'UTC'")
-        return db.sql(select(db, [file])).to_arrow_table()
+        open_in(db, [file])
+        return db.sql(select([file])).to_arrow_table()
 
 
 def _name(file: Path) -> str:

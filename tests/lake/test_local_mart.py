@@ -6,12 +6,14 @@ import random
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from lake import state_files
 from lake.cuts import EPOCH
 from lake.domain import load_domain
+from lake.errors import MissingCoverage
 from lake.kernel import Kernel
 from lake.local_mart import FILES, LocalMart
 from lake.marts import Manifest, MartSnapshot
@@ -119,3 +121,38 @@ def test_a_copy_that_was_lost_is_made_again(kernel: Kernel, tmp_path: Path) -> N
     reads = len(lake.reads)
     assert held(lake, another.files(lake.snapshot())).equals(lake.merged)
     assert len(lake.reads) == reads, "another process shares the copies"
+
+
+def test_a_copy_that_another_process_removes_before_it_is_opened_is_told_as_missing_and_made_again(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    lake, local = Lake(kernel, 10), LocalMart(tmp_path, kernel, VIEW)
+    for _ in range(3):
+        lake.build()
+    [gone, *_] = local.files(lake.snapshot())
+    gone.unlink()
+    with pytest.raises(MissingCoverage, match=f"{gone.name}.*ask again"):
+        state_files.read(gone)
+    assert held(lake, local.files(lake.snapshot())).equals(lake.merged)
+
+
+def test_a_larger_file_whose_parts_vanish_as_it_is_made_is_made_with_the_next_tile(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, local, gone = Lake(kernel, 11), LocalMart(tmp_path, kernel, VIEW), []
+    opened = state_files.open_in
+
+    def open_after_removal(db: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+        if not gone:
+            gone.append(files[0])
+            files[0].unlink()
+        opened(db, files)
+
+    for _ in range(FILES * 2):
+        lake.build()
+    monkeypatch.setattr(state_files, "open_in", open_after_removal)
+    local.files(lake.snapshot())
+    wait_until(lambda: local._improving is None, 30, 0.01, lambda: AssertionError("the thread never ended"))
+    lake.build()
+    files = settled(local, lake)
+    assert gone and held(lake, files).equals(lake.merged)

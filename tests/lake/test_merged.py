@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from lake.cuts import epoch_ms
 from lake.domain import Domain
 from lake.errors import MissingCoverage, TidemarkError
 from lake.kernel import Kernel, encode
+from lake.local_mart import LocalMart
+from lake.marts import MartSnapshot
 from lake.raw_schema import RAW_SCHEMA
 from lake.serving import Serving
 from lake.sql import Prompt
@@ -235,3 +238,31 @@ def test_while_the_store_replays_the_last_moment_is_answered(served: Served, pro
     other = Prompt(served.settings, {served.domain.name: served.domain})
     [row] = other.query(total).to_pylist()
     assert row["n"] == 60, "one that has shown nothing yet answers as of the frontier"
+
+
+@pytest.fixture
+def vanishing(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """The copies that another process removed after they were given out: all, the first time."""
+    given, removed = LocalMart.files, set[Path]()
+
+    def files(local: LocalMart, snapshot: MartSnapshot) -> list[Path]:
+        found = given(local, snapshot)
+        for file in set(found) - removed:
+            file.unlink()
+        removed.update(found)
+        return found
+
+    monkeypatch.setattr(LocalMart, "files", files)
+    return removed
+
+
+def test_copies_that_another_process_removes_before_they_are_opened_cost_a_second_look(
+    served: Served, vanishing: set[Path]
+) -> None:
+    plain = Serving(served.settings, served.domain)
+    expected = plain.answer(REVENUE)
+    found = Serving(served.settings, served.domain, copies=True).answer(REVENUE)
+    assert vanishing and found.merged.equals(expected.merged)
+    vanishing.clear()
+    values = Prompt(served.settings, {served.domain.name: served.domain}).query(f"SELECT * FROM {REVENUE}")
+    assert vanishing and rows(values) == rows(plain.values(expected))

@@ -1,6 +1,6 @@
-"""Who may do what in Kafka: a user is a folder with its name, its password and its rights.
+"""Who may do what in Kafka: a folder holds a user's name, its password and rights; several may be of one user.
 
-Invariant: made again, a user has the password and exactly the rights that its folder holds now; no other is touched.
+Invariant: made again, a user has the password and exactly the rights that its folders hold now; no other is touched.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from confluent_kafka.admin import (
 from lake.errors import BadSettings, TidemarkError
 from lake.kafka_clients import GROUP, librdkafka_options
 from lake.settings import Settings
-from local.identities import read_text
+from local.identities import folders, read_text
 
 NAME, PASSWORD = "TIDEMARK_KAFKA_USERNAME", "TIDEMARK_KAFKA_PASSWORD"
 RIGHTS = "rights.json"
@@ -42,24 +43,39 @@ _ITERATIONS = 8192
 _REQUEST_SECONDS = 30
 
 
+@dataclass
+class _User:
+    password: str
+    rights: set[AclBinding] = field(default_factory=set)
+
+
 def create_users(settings: Settings, folder: Path) -> None:
-    """Make each folder in `folder` a user with SCRAM-SHA-512.
+    """Make the users of the folders in `folder`, with SCRAM-SHA-512; one that several name has the rights of all.
 
     Raises BadSettings for a file that is missing or not as it should be, TidemarkError for what the brokers refuse.
     """
     admin: Any = AdminClient(librdkafka_options(settings))
-    for each in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        name, password = (read_text(each / key, NAME, PASSWORD, RIGHTS).strip() for key in (NAME, PASSWORD))
-        wanted = set(_rights(each / RIGHTS, name))
+    for name, user in _read_users(folder).items():
         try:
-            _set_password(admin, name, password)
-            _set_rights(admin, name, wanted)
+            _set_password(admin, name, user.password)
+            _set_rights(admin, name, user.rights)
         except KafkaException as error:
             raise TidemarkError(
                 f"Kafka at {settings.kafka_bootstrap} refuses the user {name}: {error.args[0].str()}; is this done by "
                 "one of its super users?"
             ) from error
         print(f"user {name}: its password and its rights are there", file=sys.stderr)
+
+
+def _read_users(folder: Path) -> dict[str, _User]:
+    users: dict[str, _User] = {}
+    for each in folders(folder):
+        name, password = (read_text(each / key, NAME, PASSWORD, RIGHTS).strip() for key in (NAME, PASSWORD))
+        user = users.setdefault(name, _User(password))
+        if user.password != password:
+            raise BadSettings(f"{each}: another folder has another password of {name}; give both the same one")
+        user.rights.update(_rights(each / RIGHTS, name))
+    return users
 
 
 def _rights(path: Path, name: str) -> Iterator[AclBinding]:

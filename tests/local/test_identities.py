@@ -63,6 +63,40 @@ def test_made_again_an_identity_has_the_keys_of_its_folder(sandbox, tmp_path) ->
     assert missing_version(as_identity(settings, name, "the-first-key"), domain) is not None
 
 
+def test_an_identity_that_several_folders_name_may_do_what_each_says(sandbox, tmp_path) -> None:
+    settings, domain = sandbox.settings, sandbox.domain
+    name = f"{settings.bucket}-shared"
+    for component, written in {"jobs": ["*"], "lander": ["raw/*"], "speed": []}.items():
+        identity(tmp_path / component, name, "the-shared-key", settings.bucket, *written)
+    for _ in range(2):
+        create_identities(settings, tmp_path)
+    shared = as_identity(settings, name, "the-shared-key")
+    Raw(shared, domain).create("a-topic")
+    Registry(shared).declare(domain)
+    assert missing_version(shared, domain) is None
+
+
+def test_an_identity_with_two_secret_keys_is_refused(settings, tmp_path) -> None:
+    for name in ("lander", "speed"):
+        identity(tmp_path / name, "shared", f"key-of-{name}", settings.bucket)
+    with pytest.raises(BadSettings, match="speed: another folder has another secret key of shared"):
+        create_identities(settings, tmp_path)
+
+
+def test_the_root_itself_is_left_as_it_is(settings, tmp_path) -> None:
+    key = settings.s3_secret_key.get_secret_value()
+    identity(tmp_path / "lander", settings.s3_access_key, key, settings.bucket, "raw/*")
+    create_identities(settings, tmp_path)
+
+
+@pytest.mark.parametrize(("text", "told"), [("{", "no JSON document"), ('{"Statement": 1}', "is no policy: expected")])
+def test_a_policy_that_is_none_is_refused(settings, tmp_path, text: str, told: str) -> None:
+    identity(tmp_path / "speed", "reader", "key-of-the-reader", settings.bucket)
+    (tmp_path / "speed/policy.json").write_text(text)
+    with pytest.raises(BadSettings, match=told):
+        create_identities(settings, tmp_path)
+
+
 def test_a_file_that_is_missing_is_named(settings, tmp_path) -> None:
     (tmp_path / "speed").mkdir()
     with pytest.raises(BadSettings, match=r"speed/TIDEMARK_S3_ACCESS_KEY: .* expected a folder with TIDEMARK_S3"):

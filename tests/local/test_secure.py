@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,18 +63,21 @@ def send(settings: Settings, count: int = 10, **options: object) -> dict[int, in
     return producer.positions
 
 
-def test_who_may_write_writes_and_who_may_read_reads(servers: SecureServers) -> None:
-    written = send(servers.as_user("producer"))
-    lander = servers.as_user("lander")
-    topic = TopicWatch(lander, SHOP.topic).now()
-    reader = LogReader(lander, topic, dict.fromkeys(written, 0))
+def count(settings: Settings, partitions: Iterable[int]) -> int:
+    """The records of these partitions, from the beginning."""
+    reader = LogReader(settings, TopicWatch(settings, SHOP.topic).now(), dict.fromkeys(partitions, 0))
     read = 0
     while reader.behind or not read:
         batch = reader.poll(1000, 1 << 20, 10)
         assert batch is not None
         read += batch.rows.num_rows
     reader.close()
-    assert read == sum(written.values()) >= 10
+    return read
+
+
+def test_who_may_write_writes_and_who_may_read_reads(servers: SecureServers) -> None:
+    written = send(servers.as_user("producer"))
+    assert count(servers.as_user("lander"), written) == sum(written.values()) >= 10
 
 
 def test_who_may_only_read_cannot_write(servers: SecureServers) -> None:
@@ -146,15 +149,31 @@ def test_made_again_a_user_has_its_new_password_and_exactly_its_new_rights(
     assert Log(guest, SHOP).end()
 
 
-def test_a_right_that_there_is_not_is_refused(servers: SecureServers, tmp_path: Path) -> None:
-    folder = tmp_path / "guest"
+def _user_folder(folder: Path, password: str, rights: object) -> None:
     folder.mkdir()
-    for name, text in {
-        "TIDEMARK_KAFKA_USERNAME": "guest",
-        "TIDEMARK_KAFKA_PASSWORD": "x",
-        "rights.json": '{"own": []}',
-    }.items():
-        (folder / name).write_text(text)
+    (folder / "TIDEMARK_KAFKA_USERNAME").write_text("shared")
+    (folder / "TIDEMARK_KAFKA_PASSWORD").write_text(password)
+    (folder / "rights.json").write_text(json.dumps(rights))
+
+
+def test_a_user_that_several_folders_name_has_the_rights_of_all(servers: SecureServers, tmp_path: Path) -> None:
+    _user_folder(tmp_path / "producer", "one", {"read": [], "write": [SHOP.topic]})
+    _user_folder(tmp_path / "speed", "one", {"read": [SHOP.topic], "write": []})
+    for _ in range(2):
+        create_users(servers.provision, tmp_path)
+    shared = servers.as_user("lander", kafka_username="shared", kafka_password=SecretStr("one"))
+    assert count(shared, send(shared)) >= 10
+
+
+def test_a_user_with_two_passwords_is_refused(servers: SecureServers, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _user_folder(tmp_path / name, name, {"read": [SHOP.topic]})
+    with pytest.raises(BadSettings, match="two: another folder has another password of shared"):
+        create_users(servers.provision, tmp_path)
+
+
+def test_a_right_that_there_is_not_is_refused(servers: SecureServers, tmp_path: Path) -> None:
+    _user_folder(tmp_path / "guest", "x", {"own": []})
     with pytest.raises(BadSettings, match="no right 'own'; expected read or write"):
         create_users(servers.provision, tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,10 +96,10 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(build_one("helm") / "helm"), *arguments], check=False, capture_output=True, text=True)
 
 
-def template(*options: str) -> subprocess.CompletedProcess[str]:
+def template(*options: str, chart: Path = CHART) -> subprocess.CompletedProcess[str]:
     """`helm template` of a release in NAMESPACE, for a cluster that has Prometheus' operator."""
     versions = ("--kube-version", KUBERNETES_VERSION, "--api-versions", _OPERATOR)
-    return helm("template", "tide", str(CHART), "--namespace", NAMESPACE, *versions, *options)
+    return helm("template", "tide", str(chart), "--namespace", NAMESPACE, *versions, *options)
 
 
 @lru_cache(maxsize=64)
@@ -150,3 +152,35 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         for each in selector.get("matchExpressions", [])
         if each["operator"] == "In"
     )
+
+
+def plain(secret: Object) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def named_keys(pod: Pod) -> Iterator[tuple[str, str | None]]:
+    """Each Secret that a pod reads, and which of its keys."""
+    for container in pod.containers:
+        for variable in container.get("env", []):
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                yield reference["name"], reference["key"]
+    for volume in pod.spec.get("volumes", []):
+        sources = [volume["secret"]] if "secret" in volume else []
+        sources += [each["secret"] for each in volume.get("projected", {}).get("sources", []) if "secret" in each]
+        for source in sources:
+            name = source.get("secretName") or source["name"]
+            yield from ((name, item["key"]) for item in source.get("items", [{"key": None}]))
+
+
+def lake_rights() -> dict[str, list[str]]:
+    """Below which prefixes of the bucket each identity may put objects."""
+    data = named(objects("default"), "ConfigMap", "tide-tidemark-policies")["data"]
+    return {
+        name.removesuffix(".json"): [
+            resource.removeprefix("arn:aws:s3:::tidemark/")
+            for statement in json.loads(text)["Statement"]
+            if "s3:PutObject" in statement["Action"]
+            for resource in statement["Resource"]
+        ]
+        for name, text in data.items()
+    }

@@ -5,35 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.helm.chart import CASES, CHART, Object, Pod, named, objects, of_kind, pods, template
+from tests.helm.chart import CASES, CHART, lake_rights, named, named_keys, objects, of_kind, plain, pods, template
 
 _GIVEN = {"lake-keys", "lander-keys", "store-url", "database", "minio-root", "airflow-keys", "tls", "login"}
 _GIVEN |= {"tidemark-postgres-external", "webhook", "servers", "lander-user", "kafka-user", "company-ca"}
 _SECRET_WORDS = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|ACCESS_KEY|_CONN$|STORE_URL")
 _NAMES_OF_SECRETS = {"TIDEMARK_KUBERNETES_SECRET", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
-
-
-def plain(secret: Object) -> dict[str, str]:
-    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-
-
-def named_keys(pod: Pod) -> Iterator[tuple[str, str | None]]:
-    """Each Secret that a pod reads, and which of its keys."""
-    for container in pod.containers:
-        for variable in container.get("env", []):
-            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
-                yield reference["name"], reference["key"]
-    for volume in pod.spec.get("volumes", []):
-        sources = [volume["secret"]] if "secret" in volume else []
-        sources += [each["secret"] for each in volume.get("projected", {}).get("sources", []) if "secret" in each]
-        for source in sources:
-            name = source.get("secretName") or source["name"]
-            yield from ((name, item["key"]) for item in source.get("items", [{"key": None}]))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -76,8 +57,8 @@ def test_generated_secrets_are_long_and_differ_from_one_another_and_from_release
         )
 
     first, second = (generated(template().stdout) for _ in range(2))
-    assert len(first) == 10  # root, five identities, store, postgres, two of Airflow's
-    assert len(set(first + second)) == 20
+    assert len(first) == 11  # root, six identities, store, postgres, two of Airflow's
+    assert len(set(first + second)) == 22
     assert all(len(base64.b64decode(value)) >= 32 for value in first)
 
 
@@ -104,29 +85,24 @@ def test_a_password_that_the_cluster_holds_already_wins_over_a_new_one() -> None
 
 @pytest.mark.parametrize(
     ("component", "identity"),
-    [("lander", "lander"), ("speed", "speed"), ("canary", "serve"), ("dashboard", "serve"), ("scheduler", "airflow")],
+    [
+        *((same, same) for same in ("lander", "speed", "router")),
+        *(("dashboard", "serve"), ("canary", "serve"), ("test", "serve")),
+        *(("scheduler", "airflow"), ("console", "jobs")),
+    ],
 )
 def test_a_component_has_the_keys_of_its_own_identity_alone(component: str, identity: str) -> None:
-    [pod] = [p for p in pods(objects("default")) if p.labels["app.kubernetes.io/component"] == component]
+    [pod] = [p for p in pods(objects("routed")) if p.labels["app.kubernetes.io/component"] == component]
     names = {name for name, key in named_keys(pod) if key == "TIDEMARK_S3_SECRET_KEY"}
     assert names == {f"tide-tidemark-s3-{identity}"}
 
 
 def test_an_identity_may_write_only_what_is_its_own() -> None:
-    data = named(objects("default"), "ConfigMap", "tide-tidemark-policies")["data"]
-    written = {
-        name.removesuffix(".json"): [
-            resource.removeprefix("arn:aws:s3:::tidemark/")
-            for statement in json.loads(text)["Statement"]
-            if "s3:PutObject" in statement["Action"]
-            for resource in statement["Resource"]
-        ]
-        for name, text in data.items()
-    }
-    assert written == {
+    assert lake_rights() == {
         "airflow": [],
         "jobs": ["*"],
-        "lander": ["raw/*", "routes/*"],
+        "lander": ["raw/*"],
+        "router": ["routes/*"],
         "serve": ["verifications/*"],
         "speed": [],
     }

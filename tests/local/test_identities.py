@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from lake.settings import Settings
 from local.await_provision import missing_topic, missing_version
 from local.identities import create_identities
 from local.provision import provision
+from streaming.progress import Progress
+from streaming.topic import Topic
+from tests.helm.chart import lake_rights
 
 
 def identity(folder: Path, access_key: str, secret_key: str, bucket: str, *written: str) -> None:
@@ -50,6 +54,20 @@ def test_an_identity_reads_all_and_writes_only_what_its_policy_names(sandbox, tm
         Registry(lander).declare(domain)
     Registry(settings).declare(domain)
     assert Registry(lander).live(domain.name) is not None
+
+
+def test_the_routers_identity_notes_how_far_it_has_come_and_lands_nothing(sandbox, tmp_path) -> None:
+    settings, domain = sandbox.settings, sandbox.domain
+    name = f"{settings.bucket}-router"
+    identity(tmp_path / "router", name, "key-of-the-router", settings.bucket, *lake_rights()["router"])
+    create_identities(settings, tmp_path)
+    router = as_identity(settings, name, "key-of-the-router")
+    progress = Progress(router, domain, topic := Topic(domain.topic, "a-topic", (0,)))
+    progress.claim(0, lambda: {0: 3}, threading.Event())
+    progress.release()
+    assert Progress(router, domain, topic).of(topic) == {0: 3}
+    with pytest.raises((OSError, DeltaError), match=r"(?i)denied|403|forbidden"):
+        Raw(router, domain).create("a-topic")
 
 
 def test_made_again_an_identity_has_the_keys_of_its_folder(sandbox, tmp_path) -> None:

@@ -49,7 +49,7 @@ tidemark/exporter: "true"
 {{- end }}
 - name: REDIS_EXPORTER_WEB_LISTEN_ADDRESS
   value: ":9102"
-{{ include "tidemark.secretVariable" (list "REDIS_PASSWORD" (include "tidemark.name" (list . "store")) "password") }}
+{{ include "tidemark.secretVariable" (list "REDIS_PASSWORD" (include "tidemark.storeSecret" .) "password") }}
 {{- end -}}
 
 {{- define "tidemark.postgresExporterEnvironment" -}}

@@ -38,6 +38,13 @@ labels:
   {{- include "tidemark.labels" . | nindent 2 }}
 {{- end -}}
 
+{{/* (list $ component pod): a Job's name. It cannot be changed, so there is another one for each revision, and for each
+pod, since tools that render without asking the cluster call every revision the first. */}}
+{{- define "tidemark.jobName" -}}
+{{- $root := index . 0 -}}
+{{- printf "%s-%d-%s" (include "tidemark.name" (list $root (index . 1))) (int $root.Release.Revision) (index . 2 | sha256sum | trunc 6) -}}
+{{- end -}}
+
 {{/* (list $ name): an image with its tag or digest. */}}
 {{- define "tidemark.image" -}}
 {{- $root := first . -}}

@@ -24,7 +24,12 @@
 {{- default (include "tidemark.name" (list . "airflow")) .Values.airflow.existingSecret -}}
 {{- end -}}
 
-{{/* (list $ identity): the Secret with the lake's keys of lander, speed, serve, airflow or jobs. */}}
+{{/* What each of the lake's identities may write, as JSON; all may read all of it. */}}
+{{- define "tidemark.lakeRights" -}}
+{{- dict "airflow" list "jobs" (list "*") "lander" (list "raw/*") "router" (list "routes/*") "serve" (list "verifications/*") "speed" list | toJson -}}
+{{- end -}}
+
+{{/* (list $ identity): the Secret with the keys of one of them. */}}
 {{- define "tidemark.lakeSecret" -}}
 {{- $root := first . -}}
 {{- $own := index $root.Values.s3.existingSecrets (last .) -}}
@@ -72,12 +77,13 @@
 {{- $v := .Values -}}
 {{- $s3 := list "TIDEMARK_S3_ACCESS_KEY" "TIDEMARK_S3_SECRET_KEY" -}}
 {{- $kafka := list "TIDEMARK_KAFKA_USERNAME" "TIDEMARK_KAFKA_PASSWORD" -}}
+{{- $server := list "password" -}}
 {{- $all := list
   (dict "value" "s3.existingSecret" "name" $v.s3.existingSecret "keys" $s3)
   (dict "value" "kafka.existingSecret" "name" $v.kafka.existingSecret "keys" $kafka)
   (dict "value" "minio.existingSecret" "name" $v.minio.existingSecret "keys" (list "MINIO_ROOT_USER" "MINIO_ROOT_PASSWORD"))
-  (dict "value" "store.existingSecret" "name" $v.store.existingSecret "keys" (list "TIDEMARK_STORE_URL"))
-  (dict "value" "postgres.existingSecret" "name" $v.postgres.existingSecret "keys" (list "connection"))
+  (dict "value" "store.existingSecret" "name" $v.store.existingSecret "keys" (concat ($v.store.enabled | ternary $server list) (list "TIDEMARK_STORE_URL")))
+  (dict "value" "postgres.existingSecret" "name" $v.postgres.existingSecret "keys" (concat ($v.postgres.enabled | ternary $server list) (list "connection")))
   (dict "value" "airflow.existingSecret" "name" $v.airflow.existingSecret "keys" (list "fernet-key" "jwt-secret" "api-secret-key" "admin-password" "passwords.json"))
   (dict "value" "airflow.webhookSecret" "name" $v.airflow.webhookSecret "keys" (list "TIDEMARK_ALERT_WEBHOOK"))
   (dict "value" "tls.existingSecret" "name" $v.tls.existingSecret "keys" (list "tls.crt" "tls.key" "ca.crt"))
@@ -94,13 +100,26 @@
 {{- toJson $given -}}
 {{- end -}}
 
-{{/* The identities for which this release makes keys of its MinIO's. */}}
-{{- define "tidemark.identities" -}}
-{{- $made := list -}}
-{{- if and .Values.minio.enabled (not .Values.s3.existingSecret) -}}
-{{- range list "airflow" "jobs" "lander" "serve" "speed" -}}
-{{- if not (index $.Values.s3.existingSecrets .) -}}{{- $made = append $made . -}}{{- end -}}
+{{/* Secrets that are generated and outlive the release: their names, as a JSON list. */}}
+{{- define "tidemark.keptSecrets" -}}
+{{- $v := .Values -}}
+{{- $ours := dict
+  "airflow" (not $v.airflow.existingSecret)
+  "minio" (and $v.minio.enabled (not $v.minio.existingSecret))
+  "postgres" (and $v.postgres.enabled (not $v.postgres.existingSecret))
+  "tls" (and $v.tls.enabled (not $v.tls.existingSecret))
+-}}
+{{- range $identity, $_ := include "tidemark.lakeRights" . | fromJson -}}
+{{- $given := or $v.s3.existingSecret (index $v.s3.existingSecrets $identity) -}}
+{{- $_ := set $ours (printf "s3-%s" $identity) (and $v.minio.enabled (not $given)) -}}
 {{- end -}}
+{{- range $user, $_ := include "tidemark.kafkaRights" . | fromJson -}}
+{{- $given := or $v.kafka.existingSecret (index $v.kafka.existingSecrets $user) -}}
+{{- $_ := set $ours (printf "kafka-%s" $user) (and (include "tidemark.kafkaHasUsers" $) (not $given)) -}}
 {{- end -}}
-{{- toJson $made -}}
+{{- $names := list -}}
+{{- range $component, $is := $ours -}}
+{{- if $is -}}{{- $names = append $names (include "tidemark.name" (list $ $component)) -}}{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
 {{- end -}}

@@ -99,9 +99,11 @@ class ReadGroup(beam.DoFn):
         if _ordered(reader.positions) != tracker.current_restriction()[0]:
             reader.close()
         seconds = _POLL_SECONDS
-        end = time.monotonic() + self._bundle_seconds
-        while time.monotonic() < end:
+        end: float | None = None
+        while end is None or time.monotonic() < end:
             chunk = _poll(reader, seconds)
+            # From here on: the first poll opens, and where that alone took so long, no chunk would ever be read.
+            end = end or time.monotonic() + self._bundle_seconds
             seconds = _POLL_SECONDS
             if chunk is not None:
                 if not tracker.try_claim(_ordered(reader.positions)):

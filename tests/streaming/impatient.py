@@ -12,7 +12,7 @@ from lake import kafka_clients
 from lake.settings import Settings
 
 SECONDS = 10
-"""The store's and Kafka's own waits are as long, or shorter, already; Beam's worker asks its runner every 20 s."""
+"""The store is waited for as long in any case, and Beam's worker asks its runner every 20 s."""
 
 
 def shorten() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,11 +35,6 @@ VICTIMS = {"prism": ("job", "runner"), "flink": ("job", "runner", "worker")}
 GROUPS = ("--groups", "3")
 SPREAD = {"prism": GROUPS, "flink": (*GROUPS, "--workers", "2")}
 """Three groups, where a runner has more than one worker over two of them."""
-SCALES = {
-    "prism": (("--groups", "1"), GROUPS, ("--groups", "2")),
-    "flink": (("--groups", "1"), SPREAD["flink"], ("--groups", "2")),
-}
-"""What a job is started with, one after the other."""
 
 
 @pytest.fixture(params=VICTIMS)
@@ -99,31 +93,6 @@ def test_killed_mid_backlog_in_any_part_and_restarted_the_speed_job_is_exact_and
     process.terminate()
     assert process.wait(30) == 0
     until(lambda: all(map(has_ended, children)), 10)
-
-
-def test_another_number_of_groups_and_workers_is_a_restart_that_may_overlap_and_the_store_is_exact(
-    runner, workers, make_sandbox, until, speed_store, expected
-):
-    sandbox = make_sandbox(segment_seconds=1)
-    store, producer = (
-        speed_store(sandbox),
-        workers.start("streaming.produce", sandbox, "--like", "shop", "--rate", "500"),
-    )
-    running: list[subprocess.Popen] = []
-    for scale in SCALES[runner]:
-        before, refusals = put_count(store), workers.logs().count("stands elsewhere")
-        running.append(workers.start("streaming.speed", sandbox, "--runner", runner, *scale))
-        until(lambda before=before: put_count(store) > before)
-        if len(running) > 1:
-            until(lambda refusals=refusals: workers.logs().count("stands elsewhere") > refusals)
-            old = running.pop(0)
-            old.terminate()
-            assert old.wait(30) == 0
-    producer.terminate()
-    assert producer.wait(60) == 0
-    end = end_of(sandbox)
-    until(lambda: heads(store) == end)
-    assert_equal(store, expected(sandbox))
 
 
 def test_a_topic_made_anew_stops_the_speed_job_by_name(sandbox, send, workers, start, until, speed_store):

@@ -22,6 +22,7 @@ from tests.streaming.kept import (
     heads,
     next_chunk,
     next_segment,
+    put_count,
     reader,
     states,
     stored,
@@ -63,6 +64,29 @@ def test_one_speed_job_keeps_two_domains_and_begins_anew_when_a_version_has_to_b
     send(one, 1_000, seed=3)
     send(other, 1_000, seed=4)
     are_exact(one, other, Sandbox(one.settings, version.domain))
+
+
+def test_another_number_of_groups_is_a_restart_that_may_overlap_and_the_store_is_exact(
+    short_segments, workers, until, speed_store, expected
+):
+    sandbox = short_segments
+    store = speed_store(sandbox)
+    producer = workers.start("streaming.produce", sandbox, "--like", "shop", "--rate", "500")
+    running: list[subprocess.Popen] = []
+    for groups in ("1", "3", "2"):
+        before, refusals = put_count(store), workers.logs().count("stands elsewhere")
+        running.append(workers.start("streaming.speed", sandbox, "--groups", groups))
+        until(lambda before=before: put_count(store) > before)
+        if len(running) > 1:
+            until(lambda refusals=refusals: workers.logs().count("stands elsewhere") > refusals)
+            old = running.pop(0)
+            old.terminate()
+            assert old.wait(30) == 0
+    producer.terminate()
+    assert producer.wait(60) == 0
+    end = Log(sandbox.settings, sandbox.domain).end()
+    until(lambda: heads(store) == end)
+    assert_equal(store, expected(sandbox))
 
 
 def _zombie_puts_late(sandbox, store, send) -> dict[int, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +51,13 @@ def tools() -> Tools:
     return set_up()
 
 
-@pytest.fixture(scope="session")
-def stack(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka, MinIO and the store, running."""
-    stack = Stack(tmp_path_factory.mktemp("stack"), tools, die_with_parent=True)
+@contextmanager
+def running(tools: Tools, home: Path, parts: Sequence[str]) -> Iterator[Stack]:
+    """Parts of a stack of its own. One that is killed is started again, on its data."""
+    stack = Stack(home, tools, die_with_parent=True)
     stack.configure(Ports.free(), segment_seconds=10)
     try:
-        stack.up(SERVERS)
+        stack.up(parts)
         yield stack
     finally:
         # Clients that tests have left, such as those in a failed one's traceback, would complain of the servers' end.
@@ -65,6 +66,13 @@ def stack(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             if issubclass(type(each), Consumer):  # isinstance() would ask a lazy module's stand-in for its class
                 each.close()
         stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, MinIO and the store, running."""
+    with running(tools, tmp_path_factory.mktemp("stack"), SERVERS) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -22,17 +22,27 @@ from lake.cuts import format_time, from_ms, segment_start
 from lake.log import MAX_VALUE_BYTES, Log
 from lake.raw import Raw
 from lake.serving import Serving
+from local.stack import Stack
 from streaming.produce import EventProducer
+from tests.conftest import running
 from tests.faults.crash_points import LANDING, STORING, CrashGate
-from tests.faults.parts import KILLS, RATE, ROOT, SEED, VIEWS, Killer, Run, Runner, Store, Watch, Worker, run, wait_for
+from tests.faults.parts import KILLS, RATE, ROOT, SEED, VIEWS, Killer, Run, Runner, Server, Watch, Worker, run, wait_for
 
 
 @pytest.fixture(scope="session")
-def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
+def broker(tools, tmp_path_factory) -> Iterator[Stack]:
+    """A Kafka of these tests' own, since it is killed."""
+    with running(tools, tmp_path_factory.mktemp("broker"), ["kafka"]) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def happened(make_sandbox, stack, broker, tmp_path_factory) -> Iterator[Run]:
     print(f"\nTEST_SEED={SEED}")
     chance = random.Random(SEED)
     folder = tmp_path_factory.mktemp("faults")
-    sandbox = make_sandbox(land_interval_seconds=0.5, seal_timeout_seconds=180)
+    bootstrap = broker.settings().kafka_bootstrap
+    sandbox = make_sandbox(kafka_bootstrap=bootstrap, land_interval_seconds=0.5, seal_timeout_seconds=180)
     name, environment = sandbox.domain.name, sandbox.environment
     result = Run(sandbox)
     url = sandbox.settings.store_url.get_secret_value()
@@ -48,8 +58,9 @@ def happened(make_sandbox, stack, tmp_path_factory) -> Iterator[Run]:
         ),
     ]
     lander, speed = result.workers
-    result.killers = [Killer(lander, lake, LANDING)]
-    result.killers += [Killer(victim, store, STORING) for victim in (speed, Runner(speed), Store(stack))]
+    # The broker is first, since whoever is killed next waits until events flow again.
+    result.killers = [Killer(Server(broker, "kafka")), Killer(lander, lake, LANDING)]
+    result.killers += [Killer(victim, store, STORING) for victim in (speed, Runner(speed), Server(stack, "store"))]
     for worker in result.workers:
         worker.start()
     result.watch = Watch(Serving(sandbox.settings, sandbox.domain), VIEWS)

@@ -27,8 +27,8 @@ from tests.faults.crash_points import CrashGate, Point
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 RATE = 1000
-KILLS = int(os.environ.get("FAULT_KILLS", "24"))
-"""At least so many, of the lander, the speed job, its runner and the store in turn."""
+KILLS = int(os.environ.get("FAULT_KILLS", "30"))
+"""At least so many, of the broker, the lander, the speed job, its runner and the store in turn."""
 REACHED_SECONDS = 60
 VIEWS = ["revenue_by_country_hour", "visitors_by_page_minute"]
 
@@ -99,28 +99,28 @@ class Runner:
 
 
 @dataclass
-class Store:
-    """The speed store, which is started again, empty."""
+class Server:
+    """A server of a stack, which is started again: the store empty, the broker on its data."""
 
     stack: Stack
+    name: str
     kills: int = 0
-    name = "store"
 
     def kill(self) -> None:
-        os.kill(self.stack.supervisor.states()["store"]["pid"], signal.SIGKILL)
+        psutil.Process(self.stack.supervisor.states()[self.name]["pid"]).kill()
         self.kills += 1
 
 
-Victim = Worker | Runner | Store
+Victim = Worker | Runner | Server
 
 
 @dataclass
 class Killer:
-    """Kills one of the parts: at a random moment, then at each of the named points, and so on in turn."""
+    """Kills one of the parts: at a random moment, then at each of its gate's points, and so on in turn."""
 
     victim: Victim
-    gate: CrashGate
-    points: Sequence[Point]
+    gate: CrashGate | None = None
+    points: Sequence[Point] = ()
     landed: Counter[str] = field(default_factory=Counter)
     """SIGKILLs that landed, by where."""
     turn: int = 0
@@ -129,12 +129,13 @@ class Killer:
         point = [None, *self.points][self.turn % (1 + len(self.points))]
         self.turn += 1
         before = self.victim.kills
-        if point:
+        if self.gate and point:
             self.gate.hold_at(point, REACHED_SECONDS)
         else:
             time.sleep(chance.uniform(0, 1.0))  # the moment of the kill is what is random here
         self.victim.kill()
-        self.gate.release()
+        if self.gate:
+            self.gate.release()
         self.landed[point.name if point else "at random"] += self.victim.kills - before
 
 
@@ -167,7 +168,7 @@ class Given:
 
 @dataclass
 class Watch:
-    """Asks every view every 100 ms and keeps each answer."""
+    """Asks these views in turn, again 100 ms after the last, and keeps each answer."""
 
     serving: Serving
     views: list[str]

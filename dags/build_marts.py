@@ -11,13 +11,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetAlias, CronDataIntervalTimetable, task, task_group
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAlias,
+    CronDataIntervalTimetable,
+    PokeReturnValue,
+    get_current_context,
+    task,
+    task_group,
+)
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags.forms import TRIES, choose, domain_param, time_param
-from dags.request import EVERY, built_tiles, covered, read_request, rebuilt
+from dags.forms import DOMAINS, TRIES, domain_param, time_param
+from dags.request import EVERY, built_tiles, covered, read_domains, read_request, rebuilt
 from dags.seal_cut import SealCut
 from dags.submit import submit
+from dags.turn import run_before
 from lake.cuts import EPOCH, format_time, parse_time
 from lake.registry import live_domain
 from lake.settings import load_settings
@@ -25,7 +35,8 @@ from lake.settings import load_settings
 DOC = """
 ### One slice of the marts of one domain, or of each
 
-**choose** says which domains: the parameter `domain`, or all that run (`TIDEMARK_DOMAINS`). For each of them:
+**choose** says which domains: the parameter `domain`, or all that run (`TIDEMARK_DOMAINS`). In a backfill it waits
+until the runs before this one have ended. Then, for each domain:
 
 **seal** makes cut(T) final: markers to every partition, awaited in raw.
 **build** computes the slice in Spark and commits one tile a view.
@@ -35,15 +46,19 @@ One domain that fails stops no other; a rerun of its tasks, or of the run, build
 
 | run | slice |
 | --- | --- |
-| scheduled | from each view's frontier to the end of the data interval. Run again, it replaces exactly its own tiles |
+| scheduled | from each view's frontier to the end of the data interval |
 | manual, no `t1` | from each view's frontier to the last segment boundary before it was triggered |
 | manual, `t1` | from each view's frontier to `t1` |
-| manual, `t0` and `t1` | exactly [`t0`, `t1`): the next slice, or a tile that is there, which is rebuilt |
+| manual, `t0` and `t1` | exactly [`t0`, `t1`): the next slice, or the tiles that are there, which are rebuilt |
+
+Run again, any of these replaces the tile that ends where its slice ends; with both times, every tile of the slice.
+That is not the same where a slice has more than `TIDEMARK_TILE_EVENTS` offsets, for it becomes several tiles.
+To compute tiles anew over a longer time use `rebuild_marts`.
 
 Nothing is lost between runs: a slice starts where the tiles end, however long ago that was.
 
-A slice with more than `TIDEMARK_TILE_EVENTS` offsets becomes several tiles; run again, it replaces the last of them.
-To compute tiles anew over a longer time use `rebuild_marts`.
+So the runs of a backfill get a tile each, however many were started at once. A scheduled run does not wait: one that
+comes meanwhile builds all that is left before it, and the backfill's runs of that time find nothing to build.
 """
 
 logger = logging.getLogger("airflow.task")
@@ -52,6 +67,23 @@ SCHEDULE = os.environ.get("TIDEMARK_SCHEDULE", "0 * * * *")
 # Since when each interval of the schedule gets a tile of its own. Without it the schedule begins with the newest one,
 # whose slice reaches back to the beginning of the log; that is as complete, only coarser.
 SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
+
+
+@task.sensor(
+    mode="reschedule",
+    poke_interval=timedelta(seconds=10),
+    exponential_backoff=True,
+    max_wait=timedelta(minutes=2),
+    timeout=timedelta(days=1),
+    execution_timeout=timedelta(minutes=1),
+)
+def choose() -> PokeReturnValue:
+    """The domains that this run is about, once it is its turn. Waits without holding a worker."""
+    context = get_current_context()
+    if before := run_before(context):
+        logger.info("not yet: %s comes before this run and has not ended", before)
+        return PokeReturnValue(False)
+    return PokeReturnValue(True, read_domains(DOMAINS, context))
 
 
 def build_arguments(domain: str, context: Mapping[str, Any]) -> list[str]:
@@ -85,9 +117,10 @@ def publish(built: Any, *, outlet_events: Any = None) -> None:
     frontiers = {view: format_time(run[-1].t1 if run else EPOCH) for view, run in tiles.items()}
     for view in built["views"]:
         logger.info(
-            "%s: %s [%s, %s), %d rows of %d events; frontier %s",
+            "%s: %s [%s, %s), %d rows of %d events; %s",
             *(view[key] for key in ("view", "action", "t0", "t1", "rows", "events")),
-            frontiers[view["view"]],
+            # The version of the domain that is live may have changed since it was built.
+            f"frontier {frontiers[view['view']]}" if view["view"] in frontiers else "not in the live version any more",
         )
     extra = {
         "frontier": frontiers,

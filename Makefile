@@ -53,7 +53,7 @@ laws: setup ## the laws of every measure on every carrier, 100,000 examples each
 faults: setup ## 250 kills of broker, lander, speed job, runner and store, every answer meanwhile checked: 40 minutes
 	FAULT_KILLS=250 $(PYTHON) -m pytest tests/faults/test_whole_path.py
 
-bench-batch: setup ## what the batch layer costs, on this machine: about an hour; BENCH="--parts slices --sizes 10000" a part
+bench-batch: setup ## what the batch layer costs, on this machine; BENCH="--parts slices --sizes 10000" a part
 	$(PYTHON) -m tests.bench.bench_batch $(BENCH)
 
 bench-speed: setup ## what the speed layer costs, beside others that do its work; BENCH="--parts catchup --arms ours,bare" a part

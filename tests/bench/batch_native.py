@@ -6,7 +6,7 @@ Each arm is a warm process of its own; they take turns over the same files of ra
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,9 +21,15 @@ from tests.bench.shop_records import ShopRecords
 WARM_UPS = 2
 
 
-def measure_native(lake: BenchLake, events: int, repeats: int) -> Iterator[tuple[str, dict]]:
+def measure_native(lake: BenchLake, sizes: Sequence[int], repeats: int) -> Iterator[tuple[str, dict]]:
+    """Of each size, so many events, every arm."""
+    for events in sizes:
+        yield from _compared(lake, events, repeats)
+
+
+def _compared(lake: BenchLake, events: int, repeats: int) -> Iterator[tuple[str, dict]]:
     records = ShopRecords(events, T0, PARTITIONS)
-    made = lake.land(lake.declare("shop_of_two_views", two_views), records, 0)
+    made = lake.land(lake.declare(f"shop_of_two_views_{events}", two_views), records, 0)
     expected = truth_rows(records)
     taken: dict[str, list[Answer]] = {"kernel": [], "native": [], "duckdb": []}
     of_raw = {"domain": made.domain.name, "t1": format_time(T1)}

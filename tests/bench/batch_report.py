@@ -56,6 +56,11 @@ def figures(known: Known) -> dict[str, float]:
             ours = native["kernel", events]
             for kind in ("seconds", "cpu_seconds"):
                 found[f"kernel_over_{arm}_{events}_{kind}"] = round(median(told[kind]) / median(ours[kind]), 2)
+    for cell, told in known.get("landed", {}).items():
+        name = cell.replace(" ", "_")
+        found |= {
+            f"slice_{name}_{kind}": round(median(told[kind]), 3) for kind in ("build_seconds", "build_cpu_seconds")
+        }
     for cell, told in known.get("files", {}).items():
         found |= {f"raw_{cell}_{name}": told[name] for name in ("files", "bytes")}
         found |= {f"raw_{cell}_{name}_seconds": median(told[f"{name}_seconds"]) for name in ("open", "scan")}
@@ -68,7 +73,7 @@ def figures(known: Known) -> dict[str, float]:
 
 def table(known: Known) -> str:
     """Everything, in Markdown."""
-    parts = {"slices": _slices, "native": _native, "files": _files, "start": _start}
+    parts = {"slices": _slices, "native": _native, "landed": _landed, "files": _files, "start": _start}
     return "\n\n".join(parts[name](list(known[name].values()), list(known[name])) for name in parts if name in known)
 
 
@@ -105,6 +110,21 @@ def _native(cells: Sequence[dict], names: Sequence[str]) -> str:
         for c in cells
     ]
     return markdown(head, rows)
+
+
+def _landed(cells: Sequence[dict], names: Sequence[str]) -> str:
+    rows = [
+        [
+            c["slice"],
+            f"{c['events']:,}",
+            f"{c['files']:,}",
+            f"{c['bytes'] / 1e6:.1f}",
+            spread(c["build_seconds"]),
+            spread(c["build_cpu_seconds"]),
+        ]
+        for c in cells
+    ]
+    return markdown(["slice", "events", "files", "MB", "build s", "CPU s"], rows)
 
 
 def _files(cells: Sequence[dict], names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ all marts of the shop as shipped, and what it committed is compared with the tru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lake.cuts import format_time
@@ -28,10 +28,9 @@ class Repeats:
     cold: int
 
 
-def measure_slices(
-    lake: BenchLake, sizes: Sequence[int], histories: Sequence[int], repeats: Repeats
-) -> Iterator[tuple[str, dict]]:
-    for size in sizes:
+def measure_slices(lake: BenchLake, sizes: Mapping[int, Sequence[int]], repeats: Repeats) -> Iterator[tuple[str, dict]]:
+    """Of each size, with each of its histories."""
+    for size, histories in sizes.items():
         records = ShopRecords(size, T0, PARTITIONS)
         slices = {hours: _landed(lake, records, hours) for hours in sorted({0, *histories})}
         with Arm("kernel", lake.environment) as arm:

@@ -46,18 +46,18 @@ def measure_files(lake: BenchLake, files: int) -> Iterator[tuple[str, dict]]:
     end: Cut = dict.fromkeys(records.heads, 0)
     small = (block.slice(at, RECORDS) for block in records.blocks({}) for at in range(0, len(block), RECORDS))
     while commit := list(islice(small, FILES_A_COMMIT)):
-        _commit(raw, commit, end)
+        commit_files(raw, commit, end)
     raw.append(raw.table(), markers(END, end), {p: offset + 1 for p, offset in end.items()})
     with Arm("kernel", lake.environment) as arm:
         built = arm.call("build", domain=domain.name, t1=format_time(END))  # a date is closed where tiles cover it
-        _check(lake, domain, records)
+        check(lake, domain, records)
         yield "before", _measured(raw, end, records.count) | {"build_seconds": round(built.seconds, 2)}
         began = time.perf_counter()
         compact(lake, domain)
         took = time.perf_counter() - began
         lake.forget_tile(domain, EPOCH)
         built = arm.call("build", domain=domain.name, t1=format_time(END))
-        _check(lake, domain, records)
+        check(lake, domain, records)
         found = _measured(raw, end, records.count)
         yield "after", found | {"build_seconds": round(built.seconds, 2), "compaction_seconds": round(took, 2)}
 
@@ -68,7 +68,7 @@ def compact(lake: BenchLake, domain: Domain) -> None:
     subprocess.run(command, env=lake.environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def _check(lake: BenchLake, domain: Domain, records: ShopRecords) -> None:
+def check(lake: BenchLake, domain: Domain, records: ShopRecords) -> None:
     if lake.built(domain, EPOCH) != (records.truth.revenue(), records.truth.visitors()):
         raise AssertionError(f"the build of {domain.name} is not what its {records.count} events say")
 
@@ -96,7 +96,7 @@ def _measured(raw: Raw, end: Cut, expected: int) -> dict:
     }
 
 
-def _commit(raw: Raw, tables: Sequence[pa.Table], heads: Cut) -> None:
+def commit_files(raw: Raw, tables: Sequence[pa.Table], heads: Cut) -> None:
     """Write each table as a file, commit them all, and move the heads behind them."""
     table = raw.table()
     lake = filesystem(raw.settings)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from local.tools import ROOT
 from streaming.log_reader import LogReader
 from streaming.topic import TopicWatch
 from tests.bench.bench_lake import BenchLake
+from tests.bench.repeats import Cell, Run, in_turns
 from tests.bench.speed_events import SpeedEvents, added, error_of
 from tests.bench.speed_own import ours
 from tests.bench.speed_run import START_SECONDS, end, wait_for
@@ -67,48 +69,52 @@ class Looks:
             self.failed = error
 
 
-def measure_freshness(lake: BenchLake, rates: Sequence[int], seconds: float) -> Iterator[tuple[str, dict]]:
-    arm = ours()
-    for rate in rates:
-        with new_stream(lake, PARTITIONS) as stream:
-            warm = SpeedEvents(_WARM_EVENTS, PARTITIONS, seed=1)
-            stream.feed(warm)
-            process = arm.start(stream)
-            try:
-                wait_for(lambda stream=stream: stream.records_put() == _WARM_EVENTS, process, stream, START_SECONDS)
-                before = _ends(stream)
-                live = {
-                    **{"count": int(rate * seconds), "partitions": PARTITIONS, "seed": 3, "late": LATE},
-                    **{"start_ms": time.time_ns() // 1_000_000, "span_ms": int(seconds * 1000), "pages": PAGES},
-                }
-                with Looks(lambda stream=stream: _merged(stream)) as looks, Looks(stream.heads) as heads:
-                    _send(stream, live, rate)
-                    after = _ends(stream)
-                    wait_for(lambda looks=looks, after=after: looks.covers(after), process, stream, _PATIENCE_SECONDS)
-            finally:
-                end(process)
-            milliseconds, until_stored = (_waited(stream, each, before, after) for each in (looks, heads))
-            error = error_of(stream.served(), added(warm.truth, SpeedEvents(**live).truth))
-        p50, p99 = np.percentile(milliseconds, [50, 99])
-        store_p50, store_p99 = np.percentile(until_stored, [50, 99])
-        look_p50, look_p99 = np.percentile(np.diff([at for at, _ in looks.taken]) * 1000, [50, 99])
-        yield (
-            f"{rate} events a second",
-            {
-                "rate": rate,
-                "seconds": seconds,
-                "events": len(milliseconds),
-                "p50_ms": round(float(p50), 1),
-                "p99_ms": round(float(p99), 1),
-                "max_ms": round(float(milliseconds.max()), 1),
-                "store_p50_ms": round(float(store_p50), 1),
-                "store_p99_ms": round(float(store_p99), 1),
-                "looks": len(looks.taken),
-                "look_p50_ms": round(float(look_p50), 1),
-                "look_p99_ms": round(float(look_p99), 1),
-                "error": error.share,
-            },
-        )
+def measure_freshness(
+    lake: BenchLake, rates: Sequence[int], seconds: float, repeats: int
+) -> Iterator[tuple[str, dict]]:
+    """At each rate for so long, a speed job and a topic of its own each time."""
+    cells = [
+        Cell(f"{rate} events a second", {"rate": rate, "span_seconds": seconds}, partial(_fresh, lake, rate, seconds))
+        for rate in rates
+    ]
+    return in_turns(cells, repeats)
+
+
+def _fresh(lake: BenchLake, rate: int, seconds: float) -> Run:
+    with new_stream(lake, PARTITIONS) as stream:
+        warm = SpeedEvents(_WARM_EVENTS, PARTITIONS, seed=1)
+        stream.feed(warm)
+        process = ours().start(stream)
+        try:
+            wait_for(lambda: stream.records_put() == _WARM_EVENTS, process, stream, START_SECONDS)
+            before = _ends(stream)
+            live = {
+                **{"count": int(rate * seconds), "partitions": PARTITIONS, "seed": 3, "late": LATE},
+                **{"start_ms": time.time_ns() // 1_000_000, "span_ms": int(seconds * 1000), "pages": PAGES},
+            }
+            with Looks(lambda: _merged(stream)) as looks, Looks(stream.heads) as heads:
+                _send(stream, live, rate)
+                after = _ends(stream)
+                wait_for(lambda: looks.covers(after), process, stream, _PATIENCE_SECONDS)
+        finally:
+            end(process)
+        milliseconds, until_stored = (_waited(stream, each, before, after) for each in (looks, heads))
+        error = error_of(stream.served(), added(warm.truth, SpeedEvents(**live).truth))
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    store_p50, store_p99 = np.percentile(until_stored, [50, 99])
+    look_p50, look_p99 = np.percentile(np.diff([at for at, _ in looks.taken]) * 1000, [50, 99])
+    return {
+        "events": len(milliseconds),
+        "p50_ms": round(float(p50), 1),
+        "p99_ms": round(float(p99), 1),
+        "max_ms": round(float(milliseconds.max()), 1),
+        "store_p50_ms": round(float(store_p50), 1),
+        "store_p99_ms": round(float(store_p99), 1),
+        "looks": len(looks.taken),
+        "look_p50_ms": round(float(look_p50), 1),
+        "look_p99_ms": round(float(look_p99), 1),
+        "error": error.share,
+    }
 
 
 def _merged(stream: Stream) -> Cut:

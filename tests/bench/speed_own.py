@@ -39,9 +39,24 @@ class OwnArm:
         return stream.served()
 
 
-def ours(groups: int = 1) -> OwnArm:
-    """`streaming.speed` with so many readers."""
-    return OwnArm("ours", ["streaming.speed", "--domain", "{domain}", "--groups", str(groups)])
+@dataclass(frozen=True)
+class Spread:
+    """Over how many readers the partitions are spread, and over how many of the runner's processes these."""
+
+    groups: int = 1
+    workers: int = 1
+    runner: str = "prism"
+
+    def __str__(self) -> str:
+        readers = f"readers {self.groups}"
+        return readers if self.runner == "prism" else f"{readers}, {self.runner} workers {self.workers}"
+
+
+def ours(spread: Spread = Spread()) -> OwnArm:
+    """`streaming.speed`, spread so."""
+    told = {"groups": spread.groups, "workers": spread.workers, "runner": spread.runner}
+    options = [part for name, value in told.items() for part in (f"--{name}", str(value))]
+    return OwnArm("ours", ["streaming.speed", "--domain", "{domain}", *options])
 
 
 def bare() -> OwnArm:

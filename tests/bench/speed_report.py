@@ -8,33 +8,36 @@ from statistics import median
 
 from tests.bench.batch_report import Known, markdown, spread
 
-_QUERY = ("cold_ms", "p50_ms", "p99_ms", "max_ms", "cpu_ms_per_query", "queries_per_second", "error")
-_FRESH = ("p50_ms", "p99_ms", "max_ms", "store_p50_ms", "store_p99_ms", "error")
+_SPEEDS = ("events_per_cpu_second", "events_per_second", "seconds", "cpu_seconds")
+_WRONG = ("events_wrong", "cents_wrong", "rows_wrong")
+_FRESH = ("p50_ms", "p99_ms", "max_ms", "store_p50_ms", "store_p99_ms", "look_p50_ms", "look_p99_ms")
+_QUERY = ("cold_ms", "p50_ms", "p99_ms", "max_ms", "cpu_ms_per_query", "queries_per_second")
 
 
 def figures(known: Known) -> dict[str, float]:
-    """Every figure, by a name that says what it is."""
+    """Every figure, by a name that says what it is: the median of its runs, but of peaks and errors the largest."""
     found: dict[str, float] = {}
+    for part in ("catchup", "landing", "growth"):
+        for cell, told in _measured(known, part).items():
+            name = f"{part}_{_named(cell if part == 'growth' else told['arm'])}"
+            found |= {f"{name}_{figure}": median(told[figure]) for figure in _SPEEDS}
+            found[f"{name}_peak_gib"] = round(max(told["peak_bytes"]) / 2**30, 2)
+            found[f"{name}_error"] = max(told["error"])
     for part in ("catchup", "landing"):
-        cells = {_named(told["arm"]): told for told in known.get(part, {}).values() if told["seconds"]}
+        cells = {_named(told["arm"]): told for told in _measured(known, part).values()}
         for name, told in cells.items():
-            found[f"{part}_{name}_events_per_cpu_second"] = median(told["events_per_cpu_second"])
-            found[f"{part}_{name}_peak_gib"] = round(told["peak_bytes"] / 2**30, 2)
-            found[f"{part}_{name}_error"] = max(error["share"] for error in told["errors"])
             if name != "ours" and "ours" in cells:
                 ratio = median(cells["ours"]["events_per_cpu_second"]) / median(told["events_per_cpu_second"])
                 found[f"{part}_ours_over_{name}"] = round(ratio, 3)
-    for cell, told in known.get("growth", {}).items():
-        if told["seconds"]:
-            found[f"growth_{_named(cell)}_events_per_cpu_second"] = median(told["events_per_cpu_second"])
-            found[f"growth_{_named(cell)}_peak_gib"] = round(told["peak_bytes"] / 2**30, 2)
     found |= {f"growth_exponent_{_named(name)}": value for name, value in _exponents(known).items()}
-    for cell, told in known.get("freshness", {}).items():
-        found |= {f"freshness_{_named(cell)}_{name}": told[name] for name in _FRESH}
+    for cell, told in _measured(known, "freshness").items():
+        found |= {f"freshness_{_named(cell)}_{name}": median(told[name]) for name in _FRESH}
+        found[f"freshness_{_named(cell)}_error"] = max(told["error"])
     for cell, told in known.get("timecut", {}).items():
-        found[f"timecut_{_named(cell)}_error"] = told["error"]
-    for told in known.get("query", {}).values():
-        found |= {f"query_{told['rows']}_rows_{name}": told[name] for name in _QUERY}
+        found |= {f"timecut_{_named(cell)}_{name}": told[name] for name in (*_WRONG, "error")}
+    for told in _measured(known, "query").values():
+        found |= {f"query_{told['rows']}_rows_{name}": median(told[name]) for name in _QUERY}
+        found[f"query_{told['rows']}_rows_error"] = max(told["error"])
     return found
 
 
@@ -52,12 +55,12 @@ def table(known: Known) -> str:
 
 
 def _arms(part: str, known: Known) -> str:
-    rows = []
-    for cell, told in known[part].items():
-        said = f"failed: {told['failed'].splitlines()[0]}" if told["failed"] else ""
-        measured = [f"{told['events']:,}", *_speeds(told), _error(told["errors"])] if told["seconds"] else [""] * 6
-        rows.append([cell if "series" in told else told["arm"], *measured, said])
-    return markdown([part, "events", "events/CPU s", "seconds", "CPU s", "peak GiB", "error", ""], rows)
+    rows = [
+        [told["arm"], f"{told['events']:,}", *_spreads(told, _SPEEDS), _peak(told), _error(told), _failed(told)]
+        for told in known[part].values()
+    ]
+    head = [part, "events", "events/CPU s", "events/s", "seconds", "CPU s", "peak GiB", "error", ""]
+    return markdown(head, rows)
 
 
 def _growth(part: str, known: Known) -> str:
@@ -67,42 +70,54 @@ def _growth(part: str, known: Known) -> str:
 
 
 def _freshness(part: str, known: Known) -> str:
-    names = ["events", "p50_ms", "p99_ms", "max_ms", "store_p50_ms", "store_p99_ms", "look_p50_ms", "error"]
-    rows = [[cell, *(f"{told[name]:,}" for name in names)] for cell, told in known[part].items()]
-    return markdown(
-        ["append to answer", "events", "p50 ms", "p99 ms", "max ms", "store p50", "store p99", "look p50", "error"],
-        rows,
-    )
+    rows = [[cell, *_spreads(told, _FRESH), _error(told), _failed(told)] for cell, told in known[part].items()]
+    return markdown(["append to answer", *(name.replace("_", " ") for name in _FRESH), "error", ""], rows)
 
 
 def _timecut(part: str, known: Known) -> str:
-    names = ["events", "events_wrong", "cents_wrong", "rows_wrong"]
     rows = [
-        [cell, *(f"{told[name]:,}" for name in names), f"{told['error']:.3%}"] for cell, told in known[part].items()
+        [cell, *(f"{told[name]:,}" for name in ("events", *_WRONG)), f"{told['error']:.3%}"]
+        for cell, told in known[part].items()
     ]
     return markdown(["seam", "events", "wrong", "cents wrong", "rows wrong", "error"], rows)
 
 
 def _query(part: str, known: Known) -> str:
-    rows = [[cell, *(f"{told[name]:,}" for name in ("queries", *_QUERY))] for cell, told in known[part].items()]
-    return markdown(["merged query", "queries", *(name.replace("_", " ") for name in _QUERY)], rows)
+    rows = [[cell, *_spreads(told, _QUERY), _error(told), _failed(told)] for cell, told in known[part].items()]
+    return markdown(["merged query", *(name.replace("_", " ") for name in _QUERY), "error", ""], rows)
 
 
-def _speeds(told: dict) -> list[str]:
-    rates = told["events_per_cpu_second"]
-    rate = f"{median(rates):,.0f} ({min(rates):,} to {max(rates):,})"
-    return [rate, spread(told["seconds"]), spread(told["cpu_seconds"]), f"{told['peak_bytes'] / 2**30:.2f}"]
+def _measured(known: Known, part: str) -> dict[str, dict]:
+    """The cells of a part that had a run."""
+    return {cell: told for cell, told in known.get(part, {}).items() if "error" in told}
 
 
-def _error(errors: Sequence[dict]) -> str:
-    return f"{max(error['share'] for error in errors):.3%}"
+def _spreads(told: dict, names: Sequence[str]) -> list[str]:
+    """Of each figure its median, least and most; nothing where there was no run."""
+    return [_counted(told.get(name, [])) if "events_per" in name else spread(told.get(name, [])) for name in names]
+
+
+def _counted(values: Sequence[int]) -> str:
+    return f"{median(values):,.0f} ({min(values):,} to {max(values):,})" if values else ""
+
+
+def _peak(told: dict) -> str:
+    return f"{max(told['peak_bytes']) / 2**30:.2f}" if "peak_bytes" in told else ""
+
+
+def _error(told: dict) -> str:
+    return f"{max(told['error']):.3%}" if "error" in told else ""
+
+
+def _failed(told: dict) -> str:
+    return f"failed: {told['failed'].splitlines()[0]}" if told["failed"] else ""
 
 
 def _exponents(known: Known) -> dict[str, float]:
     """The power that the CPU time of an event grows with, least squares over the logarithms, for each series."""
     series: dict[str, list[tuple[float, float]]] = {}
     for told in known.get("growth", {}).values():
-        if told["cpu_seconds"]:
+        if "cpu_seconds" in told:
             cost = max(median(told["cpu_seconds"]), 1e-3) / told["events"]
             series.setdefault(told["series"], []).append((math.log(told["size"]), math.log(cost)))
     return {name: round(_slope(points), 3) for name, points in series.items() if len(points) > 1}

@@ -11,6 +11,7 @@ from tests.bench.batch_arm import DuckDB, Kernel, Native
 from tests.bench.batch_native import local_copies, truth_rows
 from tests.bench.batch_report import figures, table
 from tests.bench.bench_lake import T0, T1, BenchLake, two_views
+from tests.bench.landed_slice import measure_landed
 from tests.bench.shop_records import ShopRecords
 
 
@@ -41,3 +42,11 @@ def test_a_ratio_is_reported_between_medians_of_the_same_kind():
     assert found["slice_1000x10_warm_cpu_seconds_over_x0"] == pytest.approx(3)
     assert found["exponent_x0_warm_seconds"] == pytest.approx(1)
     assert len(table(known).splitlines()) == 5
+
+
+def test_a_slice_as_it_was_landed_and_in_large_files_gives_the_truth(lake):
+    known = {"landed": dict(measure_landed(lake, 2_000, 20, 1))}
+    landed, large = known["landed"].values()
+    assert (landed["files"], large["files"]) == (21, 5)
+    assert figures(known)["slice_as_landed_2000_build_seconds"] == landed["build_seconds"][0]
+    assert "| as landed | 2,000 | 21 |" in table(known)

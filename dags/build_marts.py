@@ -71,10 +71,10 @@ SCHEDULE_START = os.environ.get("TIDEMARK_SCHEDULE_START")
 
 @task.sensor(
     mode="reschedule",
-    poke_interval=timedelta(seconds=10),
+    poke_interval=timedelta(seconds=10).total_seconds(),
     exponential_backoff=True,
     max_wait=timedelta(minutes=2),
-    timeout=timedelta(days=1),
+    timeout=timedelta(days=1).total_seconds(),
     execution_timeout=timedelta(minutes=1),
 )
 def choose() -> PokeReturnValue:

@@ -48,7 +48,7 @@ def read_request(settings: Settings, context: Mapping[str, Any]) -> Request:
     """
     params, run, seconds = context["params"], context["dag_run"], settings.segment_seconds
     t0, t1 = (read_time(settings, name, params.get(name)) for name in ("t0", "t1"))
-    if t1 is None and str(run.run_type) == "manual":
+    if t1 is None and run.run_type == "manual":
         t1 = from_ms(segment_start(epoch_ms(_plain(run.run_after)), seconds))
     elif t1 is None:
         t1 = _boundary("the end of the data interval", _plain(context["data_interval_end"]), seconds)

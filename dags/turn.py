@@ -16,7 +16,7 @@ def run_before(context: Mapping[str, Any]) -> str | None:
 
     None for other runs: a scheduled one need not wait, since its slice reaches back to the frontier.
     """
-    if str(context["dag_run"].run_type) != "backfill":
+    if context["dag_run"].run_type != "backfill":
         return None
     earlier = context["ti"].get_previous_dagrun(state="running")
     return earlier.run_id if earlier else None

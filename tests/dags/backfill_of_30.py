@@ -12,19 +12,17 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import httpx
-
 from lake.cuts import format_time
 from lake.kernel import Kernel
 from lake.seal import seal
-from local.airflow import Airflow
-from local.parts import AIRFLOW_USER
 from local.stack import Stack
 from tests.conftest import Sandbox
 from tests.dags.past import (
     DAG,
     HOUR,
+    airflow_api,
     airflow_of,
+    backfill_runs,
     check_tiles,
     land_past,
     last_ends,
@@ -85,22 +83,15 @@ def _canonical(sandbox: Sandbox, view: str, states: Sequence) -> list[list[dict]
 
 def _backfill(own: Stack, ends: Sequence[datetime], *options: str) -> float:
     """`airflow backfill create` over the slices with these ends, until all its runs have succeeded; in seconds."""
-    address = own.parts()["airflow"].address
-    assert address is not None
-    password = own.variables()["TIDEMARK_AIRFLOW_PASSWORD"]
-    Airflow(address, AIRFLOW_USER, password).unpause(DAG, wait_seconds=90)
-    asked, began = datetime.now(UTC), time.monotonic()
     dates = ["--from-date", format_time(ends[0] - HOUR), "--to-date", format_time(ends[-1] - HOUR)]
     command = ["airflow", "backfill", "create", "--dag-id", DAG, "--max-active-runs", "1", *dates, *options]
-    done = subprocess.run(command, env=own.environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    with httpx.Client(base_url=address, timeout=30) as client:
-        token = client.post("/auth/token", json={"username": AIRFLOW_USER, "password": password}).json()
-        client.headers["Authorization"] = f"Bearer {token['access_token']}"
+    with airflow_api(own) as client:
+        asked, began = datetime.now(UTC), time.monotonic()
+        done = subprocess.run(command, env=own.environment(), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
 
         def ended() -> bool:
-            query = {"limit": 100, "run_type": "backfill", "order_by": "logical_date"}
-            runs = client.get(f"/api/v2/dags/{DAG}/dagRuns", params=query).json()["dag_runs"]
+            runs = backfill_runs(client)
             states = [run["state"] for run in runs if datetime.fromisoformat(run["queued_at"]) >= asked]
             assert "failed" not in states, states
             return states == ["success"] * len(ends)

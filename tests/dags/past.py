@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pyarrow as pa
 import yaml
 from confluent_kafka import Producer
@@ -19,7 +20,8 @@ from lake.marts import Manifest, Mart, MartSnapshot
 from lake.raw import Raw
 from lake.settings import Settings
 from lake.yaml_file import read_yaml
-from local.parts import AIRFLOW, write_private
+from local.airflow import Airflow
+from local.parts import AIRFLOW, AIRFLOW_USER, write_private
 from local.ports import Ports
 from local.stack import Stack
 from local.tools import Tools
@@ -93,6 +95,25 @@ def airflow_of(sandbox: Sandbox, servers: Stack, tools: Tools, home: Path, **var
         yield stack
     finally:
         stack.stop()
+
+
+@contextmanager
+def airflow_api(stack: Stack) -> Iterator[httpx.Client]:
+    """Airflow's REST API, somebody logged in, once the DAG of the marts is switched on."""
+    address, password = stack.parts()["airflow"].address, stack.variables()["TIDEMARK_AIRFLOW_PASSWORD"]
+    assert address is not None
+    Airflow(address, AIRFLOW_USER, password).unpause(DAG, wait_seconds=90)
+    with httpx.Client(base_url=address, timeout=120) as client:
+        token = client.post("/auth/token", json={"username": AIRFLOW_USER, "password": password}).json()
+        client.headers["Authorization"] = f"Bearer {token['access_token']}"
+        yield client
+
+
+def backfill_runs(client: httpx.Client) -> list[dict]:
+    """The runs of backfills, oldest interval first."""
+    query: dict[str, str | int] = {"limit": 100, "run_type": "backfill", "order_by": "logical_date"}
+    found: list[dict] = client.get(f"/api/v2/dags/{DAG}/dagRuns", params=query).raise_for_status().json()["dag_runs"]
+    return found
 
 
 def views_of(sandbox: Sandbox) -> list[str]:

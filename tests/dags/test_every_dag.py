@@ -1,4 +1,7 @@
-"""Every DAG runs against the real stack, one after another as an operator would, and does what it is for."""
+"""The DAGs run against the real stack, one after another as an operator would, and each does what it is for.
+
+Those that tidy and erase need days that are past: test_upkeep.py.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
-    """Landed events of one domain, another of which nothing but markers is landed, and a run of each DAG over them."""
+    """Landed events of one domain, another of which nothing but markers is landed, and a run of each DAG."""
     folder, webhook = tmp_path_factory.mktemp("runs"), Webhook()
     sandbox = make_sandbox(base=_two_views(folder))
     name, other = sandbox.domain.name, declare(sandbox.settings, "other").domain
@@ -74,9 +77,7 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
             "rebuilt by a rerun": one,
             "rebuilt": {"dag": "rebuild_marts", "domain": name, "views": [QUARANTINE], "to": format_time(t1)},
             "loaded": {"dag": "load_dimensions", "dimension": "users", "source": str(users)},
-            "compacted": {"dag": "compact_lake", "domain": name},
             "verified": {"dag": "verify_views", "domain": EVERY},
-            "expired": {"dag": "expire", "domain": name},
             "dry run": {"dag": "forget", "domain": name, "field": "user_id", "value": subject, "reason": "asked to"},
         }
         done = subprocess.run(
@@ -139,8 +140,6 @@ def test_a_builds_label_says_its_domain_its_slice_and_its_rows(told):
     [
         ("rebuilt", ["choose", "rebuild"]),
         ("loaded", ["choose_dimensions", "load"]),
-        ("compacted", ["choose", "compact_raw", "compact_marts"]),
-        ("expired", ["choose", "expire"]),
         ("dry run", ["forget"]),
     ],
 )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pendulum
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 
 from dags.request import EVERY, BadRequest, covered, read_domains, read_request, rebuilt
 from lake.cuts import EPOCH
@@ -18,18 +19,18 @@ NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 TEN = NINE + timedelta(hours=1)
 
 
-def _context(run_type: str = "manual", run_after: datetime = NINE, **params: str | None) -> dict:
+def _context(run_type: str = DagRunType.MANUAL, run_after: datetime = NINE, **params: str | None) -> dict:
     run = SimpleNamespace(run_type=run_type, run_after=run_after)
     return {"params": params, "dag_run": run, "data_interval_end": TEN}
 
 
 def test_a_scheduled_run_ends_with_its_data_interval_and_starts_at_the_frontier():
-    request = read_request(SETTINGS, _context("scheduled"))
+    request = read_request(SETTINGS, _context(DagRunType.SCHEDULED))
     assert (request.t0, request.t1) == (None, TEN)
 
 
 def test_the_times_that_airflow_gives_a_task_are_read_too():
-    context = _context("backfill") | {"data_interval_end": pendulum.datetime(2026, 11, 21, 10)}
+    context = _context(DagRunType.BACKFILL) | {"data_interval_end": pendulum.datetime(2026, 11, 21, 10)}
     assert read_request(SETTINGS, context).t1 == TEN
     assert read_request(SETTINGS, _context(run_after=pendulum.datetime(2026, 11, 21, 9))).t1 == NINE
 

@@ -12,9 +12,8 @@ from lake.errors import BadSettings
 from streaming.child import child, free_port
 from streaming.flink_cluster import FlinkCluster
 from tests.streaming.kept import assert_equal, heads
-from tests.streaming.test_runner_contract import end_of, family, has_ended, is_worker, runners
-
-__all__ = ["runners"]
+from tests.streaming.processes import family, has_ended
+from tests.streaming.test_runner_contract import end_of, is_worker
 
 SLOTS = 2
 _FLINK = "org.apache.flink.runtime"

@@ -60,11 +60,6 @@ def running(tools: Tools, home: Path, parts: Sequence[str]) -> Iterator[Stack]:
         stack.up(parts)
         yield stack
     finally:
-        # Clients that tests have left, such as those in a failed one's traceback, would complain of the servers' end.
-        gc.collect()
-        for each in gc.get_objects():
-            if issubclass(type(each), Consumer):  # isinstance() would ask a lazy module's stand-in for its class
-                each.close()
         stack.stop()
 
 
@@ -73,6 +68,11 @@ def stack(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     """Kafka, MinIO and the store, running."""
     with running(tools, tmp_path_factory.mktemp("stack"), SERVERS) as stack:
         yield stack
+        # Clients that tests have left, such as those in a failed one's traceback, would complain of the servers' end.
+        gc.collect()
+        for each in gc.get_objects():
+            if issubclass(type(each), Consumer):  # isinstance() would ask a lazy module's stand-in for its class
+                each.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,7 @@ Those that tidy and erase need days that are past: test_upkeep.py.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,8 +28,9 @@ from lake.settings import Settings
 from lake.tables import open_table
 from lake.yaml_file import read_yaml
 from tests.conftest import Sandbox
+from tests.dags.dag_runs import run_dags
 from tests.dags.webhook import Webhook
-from tests.faults.parts import ROOT, VIEWS, Worker, run
+from tests.faults.parts import VIEWS, Worker, run
 from tests.streaming.routes import declare
 
 EVENTS = 2000
@@ -80,17 +78,8 @@ def told(make_sandbox, airflow_environment, tmp_path_factory) -> Iterator[Told]:
             "verified": {"dag": "verify_views", "domain": EVERY},
             "dry run": {"dag": "forget", "domain": name, "field": "user_id", "value": subject, "reason": "asked to"},
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.dags.run_dag", *map(json.dumps, runs.values())],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-5000:]
+        found.outcomes, done = run_dags(runs, environment)
         print(*(line for line in done.stderr.splitlines() if " after " in line and line.endswith(" s")), sep="\n")
-        found.outcomes = dict(zip(runs, json.loads(done.stdout.splitlines()[-1]), strict=True))
         found.posted = [document for _, document in webhook.posted]
         written = Path(airflow_environment["AIRFLOW_HOME"]).rglob("*.log")
         found.logs = "\n".join([done.stdout, done.stderr, *(path.read_text() for path in written)])

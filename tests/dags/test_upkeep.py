@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,8 +15,9 @@ from lake.kernel import Kernel
 from lake.raw import Raw
 from lake.store import Piece, SpeedStore
 from tests.conftest import Sandbox
+from tests.dags.dag_runs import run_dags
 from tests.dags.past import HOUR, check_tiles, land_past, mart, one_view, send_again, views_of
-from tests.faults.parts import ROOT, run
+from tests.faults.parts import run
 
 DAY = timedelta(days=1)
 FILES = 4
@@ -51,16 +50,7 @@ class Tidied:
             "expired": {"dag": "expire", "domain": name},
             "forgotten": {"dag": "forget", "domain": name} | erasure,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.dags.run_dag", *map(json.dumps, runs.values())],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-5000:]
-        self.outcomes = dict(zip(runs, json.loads(done.stdout.splitlines()[-1]), strict=True))
+        self.outcomes, done = run_dags(runs, environment)
         assert [outcome["state"] for outcome in self.outcomes.values()] == ["success"] * len(runs), done.stdout[-9000:]
 
     def result(self, outcome: str, task: str) -> dict:

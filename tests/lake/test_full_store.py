@@ -7,7 +7,8 @@ from pydantic import SecretStr
 
 from lake.errors import StoreFull
 from lake.store import _PUT, Piece, Put, SpeedStore
-from tests.store_server import free_port, store_server, used_bytes
+from streaming.child import free_port
+from tests.store_server import store_server, used_bytes
 
 TOPIC = "topic-1"
 MAX_BYTES = 8_000_000

@@ -21,6 +21,7 @@ from lake.kernel import Kernel
 from lake.log import Log
 from lake.store import SpeedStore
 from local.tools import set_up
+from streaming.child import free_port
 from streaming.events.shop import shop_events
 from streaming.events.stream import Shares
 from streaming.log_reader import LogReader
@@ -28,7 +29,7 @@ from streaming.pieces import PIECE
 from streaming.produce import EventProducer
 from streaming.topic import TopicWatch
 from tests.conftest import Sandbox
-from tests.store_server import free_port, store_server
+from tests.store_server import store_server
 
 ROOT = Path(__file__).parents[2]
 SHARES = Shares(late=0.1, duplicates=0.05, malformed=0.05)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from lake.kernel import Kernel, decode
 from lake.log import Log
+from lake.serving import Serving
 from streaming.group_reader import GroupReader
 from streaming.states import SegmentStates
+from tests.reference import Reference
 
 
 def heads(store) -> dict[int, int]:
@@ -61,3 +64,12 @@ def assert_equal(store, expected) -> None:
     ranges, found = stored(store)
     assert ranges == expected.ranges
     assert found == expected.states
+
+
+def assert_answers(sandbox, acknowledged: Iterable[dict]) -> None:
+    """The shop's merged answers are plain Python's of the ledger's acknowledged lines."""
+    reference = Reference(line["event"] for line in acknowledged if line["kind"] == "good")
+    serving = Serving(sandbox.settings, sandbox.domain)
+    for view in ("revenue_by_country_hour", "visitors_by_page_minute"):
+        rows = zip(*(column.to_pylist() for column in serving.answer(view).merged.columns), strict=True)
+        assert {row[:2]: row[2:] for row in rows} == reference.states(view)

@@ -9,12 +9,10 @@ import psutil
 import pytest
 
 from lake.log import Log
-from lake.serving import Serving
 from lake.verify import verify
 from local.stack import Stack
 from tests.conftest import running
-from tests.reference import Reference
-from tests.streaming.kept import assert_equal, heads, put_count
+from tests.streaming.kept import assert_answers, assert_equal, heads, put_count
 from tests.streaming.landed import landed, times_landed
 
 
@@ -48,9 +46,5 @@ def test_after_sigkills_of_the_broker_every_acknowledged_event_is_in_raw_and_in_
     assert times == {(p, offset): 1 for p, stop in end.items() for offset in range(stop)}
     assert {(line["partition"], line["offset"]) for line in acknowledged} == times.keys()
     assert_equal(store, expected(sandbox))
-    reference = Reference(line["event"] for line in acknowledged if line["kind"] == "good")
-    serving = Serving(sandbox.settings, sandbox.domain)
-    for view in ("revenue_by_country_hour", "visitors_by_page_minute"):
-        rows = zip(*(column.to_pylist() for column in serving.answer(view).merged.columns), strict=True)
-        assert {row[:2]: row[2:] for row in rows} == reference.states(view)
+    assert_answers(sandbox, acknowledged)
     assert verify(sandbox.settings, sandbox.domain).problems == []

@@ -20,13 +20,11 @@ from confluent_kafka.admin import AdminClient
 
 from lake.kernel import COUNTS, Kernel
 from lake.log import Log
-from lake.serving import Serving
 from streaming.events.shop import shop_events
 from streaming.produce import EventProducer
 from tests.conftest import Sandbox
-from tests.reference import Reference
 from tests.streaming.conftest import SHARES, Workers
-from tests.streaming.kept import assert_equal, catch_up, heads, put_count, reader, states
+from tests.streaming.kept import assert_answers, assert_equal, catch_up, heads, put_count, reader, states
 from tests.streaming.processes import family, frozen, has_ended
 from tests.streaming.told import SERVED, Told
 
@@ -142,11 +140,7 @@ def test_the_merged_answer_is_plain_pythons_and_bad_records_are_counted_as_such(
     store, end = speed_store(sandbox), end_of(sandbox)
     until(lambda: heads(store) == end)
     assert_equal(store, expected(sandbox))
-    reference = Reference(line["event"] for line in acknowledged if line["kind"] == "good")
-    serving = Serving(sandbox.settings, sandbox.domain)
-    for view in ("revenue_by_country_hour", "visitors_by_page_minute"):
-        rows = zip(*(column.to_pylist() for column in serving.answer(view).merged.columns), strict=True)
-        assert {row[:2]: row[2:] for row in rows} == reference.states(view)
+    assert_answers(sandbox, acknowledged)
     until(lambda: told("tidemark_chunk_events_sum", domain=name) == 5_000)
     rows = read_log(sandbox)
     bad = pc.sum(Kernel(sandbox.domain).run(rows, names=[COUNTS])[COUNTS]["quarantined"]).as_py()
